@@ -1,0 +1,23 @@
+"""How training sets are made from sources."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from gppo.config.base import Strict
+
+
+class SourceConfig(Strict):
+    """One place that samples come from."""
+
+    name: str = Field(description="How the funnel names it.", min_length=1)
+    data: Path = Field(description="JSONL or Parquet.")
+
+
+class CurateConfig(Strict):
+    """Sources in, exact duplicates and overlaps with evaluation sets out."""
+
+    sources: list[SourceConfig] = Field(description="Read in order; of two duplicates the first stays.", min_length=1)
+    against: list[Path] = Field(default_factory=list, description="Evaluation sets that must not leak into training.")
+    ngram: int = Field(9, description="Words in a row that count as overlap.", ge=2)
+    output: Path = Field(description="JSONL or Parquet that is written.")

@@ -1,0 +1,53 @@
+"""What is scored, and how it is sampled."""
+
+from pathlib import Path
+
+from pydantic import Field, model_validator
+
+from gppo.config.base import Strict
+
+
+class SamplingConfig(Strict):
+    """One way of drawing tokens."""
+
+    temperature: float = Field(0.6, description="0 is greedy.", ge=0)
+    top_p: float = Field(0.95, description="1 keeps the whole distribution.", gt=0, le=1)
+    top_k: int = Field(0, description="0 keeps the whole distribution.", ge=0)
+    k: int = Field(8, description="Samples a problem.", ge=1)
+
+    @model_validator(mode="after")
+    def _greedy_once(self) -> "SamplingConfig":
+        if self.temperature == 0 and self.k != 1:
+            raise ValueError("temperature 0 gives the same answer k times; set k: 1")
+        return self
+
+    @property
+    def label(self) -> str:
+        """How tables name it."""
+        if self.temperature == 0:
+            return "greedy"
+        parts = [f"T={self.temperature:g}"]
+        if self.top_p < 1:
+            parts.append(f"top-p {self.top_p:g}")
+        if self.top_k:
+            parts.append(f"top-k {self.top_k}")
+        return " ".join(parts)
+
+
+class EvaluationSet(Strict):
+    """Problems held out from training."""
+
+    name: str = Field(description="How tables name it.", min_length=1)
+    data: Path = Field(description="JSONL or Parquet of problems.")
+    limit: int | None = Field(None, description="Only the first so many problems.", ge=1)
+
+
+class EvaluateConfig(Strict):
+    """Every set is sampled in every way listed."""
+
+    sets: list[EvaluationSet] = Field(description="What is scored.", min_length=1)
+    sampling: list[SamplingConfig] = Field(
+        default_factory=lambda: [SamplingConfig()], description="How it is sampled.", min_length=1
+    )
+    max_response_tokens: int = Field(32768, description="Responses are cut here, and are then never correct.", ge=1)
+    require_thinking: bool = Field(False, description="Whether a response without think tags is wrong.")

@@ -1,0 +1,45 @@
+"""Which model, from where, in which precision."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from gppo.config.base import Strict
+
+
+class TinyConfig(Strict):
+    """A randomly initialised Qwen3 of miniature size, for offline worlds and tests."""
+
+    hidden_size: int = Field(128, description="Width of the residual stream.", ge=8)
+    layers: int = Field(4, description="Number of transformer blocks.", ge=1)
+    heads: int = Field(4, description="Query heads.", ge=1)
+    kv_heads: int = Field(2, description="Key/value heads; heads must be a multiple.", ge=1)
+    intermediate_size: int | None = Field(None, description="Width of the MLP; 3 x hidden_size where not given.", ge=8)
+    tie_embeddings: bool = Field(True, description="Whether the head shares the embedding's weights.")
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> "TinyConfig":
+        if self.hidden_size % self.heads or self.heads % self.kv_heads:
+            raise ValueError("hidden_size must be a multiple of heads, and heads a multiple of kv_heads")
+        return self
+
+
+class ModelConfig(Strict):
+    """Either ``path`` (a folder or a Hugging Face hub id) or ``tiny``."""
+
+    path: str | None = Field(None, description="Folder or hub id of a causal language model.")
+    tiny: TinyConfig | None = Field(None, description="Build a random tiny Qwen3 instead of loading one.")
+    tokenizer: str | None = Field(
+        None, description="Folder or hub id; 'bytes' is the byte-level one of the miniature. Defaults to the model's."
+    )
+    dtype: Literal["float32", "bfloat16"] = Field("float32", description="Precision of the weights.")
+    max_context: int | None = Field(None, description="Longest prompt + response in tokens; the model's own otherwise.")
+    gradient_checkpointing: bool = Field(False, description="Trade time for memory by recomputing activations.")
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> "ModelConfig":
+        if (self.path is None) == (self.tiny is None):
+            raise ValueError("give exactly one of model.path (a folder or hub id) and model.tiny (a random small model)")
+        if self.tiny is not None and self.tokenizer is None:
+            raise ValueError("model.tiny needs model.tokenizer; 'bytes' is the one that is always there")
+        return self

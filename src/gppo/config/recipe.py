@@ -1,0 +1,45 @@
+"""The recipe: one strict model of everything a run can be told. The field descriptions are the reference."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from gppo.config.base import Strict
+from gppo.config.data import CurateConfig
+from gppo.config.evaluation import EvaluateConfig
+from gppo.config.model import ModelConfig
+from gppo.config.rl import RLConfig
+from gppo.config.sft import SFTConfig
+
+
+class Recipe(Strict):
+    """One run. A command reads the sections it needs and says so where one is missing."""
+
+    name: str = Field(description="Names the run and its folder.", min_length=1)
+    seed: int = Field(0, description="Seeds data order, initial weights and every sampled token.", ge=0)
+    run_dir: Path | None = Field(None, description="The run folder; runs/<name> where not given.")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes a GPU where there is one.")
+    threads: int | None = Field(None, description="CPU threads for torch; torch's own choice where not given.", ge=1)
+    model: ModelConfig = Field(description="The model that is trained or evaluated.")
+    curate: CurateConfig | None = Field(None, description="How the training sets are made from sources.")
+    sft: SFTConfig | None = Field(None, description="Supervised fine-tuning.")
+    rl: RLConfig | None = Field(None, description="Reinforcement learning.")
+    evaluate: EvaluateConfig | None = Field(None, description="What is scored, and how it is sampled.")
+
+    @property
+    def folder(self) -> Path:
+        """Where the run is kept."""
+        return self.run_dir or Path("runs") / self.name
+
+    @model_validator(mode="after")
+    def _context_holds_the_responses(self) -> "Recipe":
+        if self.rl and self.model.max_context:
+            for stage in self.rl.resolved_stages():
+                longest = stage.max_prompt_tokens + stage.max_response_tokens
+                if longest > self.model.max_context:
+                    raise ValueError(
+                        f"rl: max_prompt_tokens + max_response_tokens is {longest} in stage '{stage.name}', more than "
+                        f"model.max_context {self.model.max_context}; lower one or raise the context"
+                    )
+        return self

@@ -1,0 +1,13 @@
+"""The two kinds of errors that a person sees as one sentence, never as a traceback."""
+
+
+class GppoError(Exception):
+    """Something failed while working (exit status 1): a diverged run, a full disk."""
+
+    exit_status = 1
+
+
+class UserError(GppoError):
+    """The input is at fault (exit status 2). The message says what, where, and what to do."""
+
+    exit_status = 2
