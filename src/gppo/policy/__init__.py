@@ -1,0 +1,24 @@
+"""The policy: a causal language model, its chat tokens, its log-probabilities and how they are learned from."""
+
+from gppo.policy.chat import encode_conversation, encode_prompt, opens_thinking
+from gppo.policy.checkpoint import Checkpoints
+from gppo.policy.logprobs import chunked_logprobs, single_pass_logprobs
+from gppo.policy.model import Policy, load_policy
+from gppo.policy.optimizer import Optimizer
+from gppo.policy.packing import micro_batches
+from gppo.policy.tiny import byte_tokenizer, tiny_qwen3
+
+__all__ = [
+    "Checkpoints",
+    "Optimizer",
+    "Policy",
+    "byte_tokenizer",
+    "chunked_logprobs",
+    "encode_conversation",
+    "encode_prompt",
+    "load_policy",
+    "micro_batches",
+    "opens_thinking",
+    "single_pass_logprobs",
+    "tiny_qwen3",
+]

@@ -1,0 +1,221 @@
+"""The policy: a causal language model with its tokenizer, and the log-probabilities of responses under it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gppo.config.model import ModelConfig
+from gppo.policy.head import replaced_head, why_not_fused
+from gppo.policy.logprobs import CoefficientFn, chunked_logprobs, single_pass_logprobs
+from gppo.policy.tiny import byte_tokenizer, tiny_qwen3
+from gppo.types import Batch, UserError
+
+_BYTES = "bytes"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenBatch:
+    """Rows as one forward pass sees them: padded on the right, so causal attention needs no mask.
+
+    Args:
+        ids_BL: int64 [B, L], prompt and response, then padding.
+        predicts_N: int64 [N], flat positions in [B * L] whose hidden state predicts a learned token, row by row.
+        targets_N: int64 [N], those tokens.
+    """
+
+    ids_BL: Tensor
+    predicts_N: Tensor
+    targets_N: Tensor
+
+
+class Policy:
+    """A causal language model, its tokenizer, and log-probabilities whose backward never holds whole logits.
+
+    Attributes:
+        model: any transformers causal LM, possibly wrapped by peft or FSDP2.
+        tokenizer: with a chat template.
+        stop_ids: tokens that end a response.
+        unfused_reason: None, or why whole logits are computed for this model.
+    """
+
+    def __init__(self, model: nn.Module, tokenizer: Any) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.config = model.config
+        self.stop_ids = _stop_ids(model, tokenizer)
+        self.head: nn.Module = model.get_output_embeddings()  # type: ignore[operator]
+        self.unfused_reason = why_not_fused(model, self.head, self.config.vocab_size)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.model.parameters()).device
+
+    @property
+    def max_context(self) -> int:
+        """Positions the model is made for."""
+        return int(self.config.max_position_embeddings)
+
+    def tokens(self, prompts: tuple[np.ndarray, ...], responses: list[np.ndarray]) -> TokenBatch:
+        """Put B prompts and responses side by side; every response token is a target."""
+        rows = [np.concatenate(pair) for pair in zip(prompts, responses, strict=True)]
+        masks = [np.arange(len(row)) >= len(prompt) for row, prompt in zip(rows, prompts, strict=True)]
+        return self.tokens_from_masks(rows, masks)
+
+    def tokens_from_masks(self, rows: list[np.ndarray], masks: list[np.ndarray]) -> TokenBatch:
+        """Put B token rows side by side; the targets are the tokens under each row's mask (the first cannot be)."""
+        longest = max(len(row) for row in rows)
+        ids_BL = np.zeros((len(rows), longest), dtype=np.int64)
+        target_BL = np.zeros((len(rows), longest), dtype=bool)
+        for i, (row, mask) in enumerate(zip(rows, masks, strict=True)):
+            ids_BL[i, : len(row)] = row
+            target_BL[i, : len(row)] = mask
+        target_BL[:, 0] = False
+        position_N = np.flatnonzero(target_BL)
+        return TokenBatch(
+            ids_BL=torch.from_numpy(ids_BL).to(self.device),
+            predicts_N=torch.from_numpy(position_N - 1).to(self.device),
+            targets_N=torch.from_numpy(ids_BL.reshape(-1)[position_N]).to(self.device),
+        )
+
+    def _through_head(self, batch: TokenBatch, compute: Callable[[Tensor, nn.Module], Tensor]) -> Tensor:
+        """The model's forward, with ``compute(hidden_NH, head)`` in place of the logits of the N predicting positions."""
+
+        def on_targets(hidden_bLH: Tensor, head: nn.Module) -> Tensor:
+            return compute(hidden_bLH.flatten(0, 1)[batch.predicts_N], head)
+
+        with replaced_head(self.head, on_targets):
+            return self.model(input_ids=batch.ids_BL, use_cache=False).logits
+
+    def _whole_logits(self, batch: TokenBatch, temperature: float) -> tuple[Tensor, Tensor]:
+        logits_BLV = self.model(input_ids=batch.ids_BL, use_cache=False).logits
+        logits_NV = logits_BLV.flatten(0, 1)[batch.predicts_N].float() / temperature
+        logprobs_NV = logits_NV.log_softmax(-1)
+        entropy_N = -(logprobs_NV.detach().exp() * logprobs_NV.detach()).sum(-1)
+        return logprobs_NV.gather(1, batch.targets_N[:, None]).squeeze(1), entropy_N
+
+    def logprobs_N(self, batch: TokenBatch, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+        """Log-probability (with gradient) and entropy (without) of the batch's N target tokens, nats."""
+        if self.unfused_reason is not None:
+            return self._whole_logits(batch, temperature)
+        entropies: list[Tensor] = []
+
+        def fused(hidden_NH: Tensor, head: nn.Module) -> Tensor:
+            logprobs_N, entropy_N = chunked_logprobs(hidden_NH, head.weight, head.bias, batch.targets_N, temperature)  # type: ignore[arg-type]
+            entropies.append(entropy_N)
+            return logprobs_N
+
+        return self._through_head(batch, fused), entropies[0]
+
+    def backward_N(
+        self, batch: TokenBatch, coefficients: CoefficientFn, temperature: float = 1.0
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Add the gradient of -sum c * logprob to the weights, the head computed once (``single_pass_logprobs``).
+
+        Args:
+            coefficients: (logprobs of a slice, the slice of the N tokens) -> coefficients; token-local.
+
+        Returns:
+            logprobs_N, entropy_N, coefficients_N, detached.
+        """
+        if self.unfused_reason is not None:
+            logprobs_N, entropy_N = self._whole_logits(batch, temperature)
+            c_N = coefficients(logprobs_N.detach(), slice(0, len(logprobs_N)))
+            torch.autograd.backward(logprobs_N, -c_N.to(logprobs_N.dtype))
+            return logprobs_N.detach(), entropy_N, c_N
+        kept: list[tuple[Tensor, Tensor, Tensor]] = []
+
+        def fused(hidden_NH: Tensor, head: nn.Module) -> Tensor:
+            loss, *rest = single_pass_logprobs(
+                hidden_NH,
+                head.weight,  # type: ignore[arg-type]
+                head.bias,  # type: ignore[arg-type]
+                batch.targets_N,
+                coefficients,
+                temperature,
+            )
+            kept.append(tuple(rest))
+            return loss
+
+        self._through_head(batch, fused).backward()
+        return kept[0]
+
+    def logprobs(self, batch: Batch, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+        """Log-probability (with gradient) and entropy (without) of every response token.
+
+        Returns:
+            logprobs_BT, entropy_BT: nats, 0 where the batch is padded.
+        """
+        responses = [row[mask] for row, mask in zip(batch.response_ids_BT, batch.mask_BT, strict=True)]
+        logprobs_N, entropy_N = self.logprobs_N(self.tokens(batch.prompt_ids, responses), temperature)
+        mask_BT = torch.from_numpy(batch.mask_BT).to(logprobs_N.device)
+        padded = torch.zeros(mask_BT.shape, dtype=logprobs_N.dtype, device=logprobs_N.device)
+        return padded.masked_scatter(mask_BT, logprobs_N), padded.masked_scatter(mask_BT, entropy_N)
+
+    def save(self, folder: Path) -> None:
+        """Write weights (safetensors), configuration, tokenizer and chat template in the Hugging Face layout."""
+        self.model.save_pretrained(folder)  # type: ignore[operator]
+        self.tokenizer.save_pretrained(folder)
+
+
+def _stop_ids(model: nn.Module, tokenizer: Any) -> tuple[int, ...]:
+    generation = getattr(model, "generation_config", None)
+    declared = getattr(generation, "eos_token_id", None)
+    ids = set(declared if isinstance(declared, list) else [] if declared is None else [declared])
+    if tokenizer.eos_token_id is not None:
+        ids.add(tokenizer.eos_token_id)
+    if not ids:
+        raise UserError("neither the model nor its tokenizer names an end-of-text token; set eos_token in the tokenizer")
+    return tuple(sorted(ids))
+
+
+def _load_tokenizer(name: str) -> Any:
+    if name == _BYTES:
+        return byte_tokenizer()
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise UserError(f"no tokenizer could be read from '{name}': {_first_line(error)}") from error
+
+
+def load_policy(config: ModelConfig, *, seed: int, device: str = "cpu") -> Policy:
+    """Build or load the model of a recipe.
+
+    Raises:
+        UserError: nothing can be loaded from the path, or the tokenizer does not fit the model.
+    """
+    tokenizer = _load_tokenizer(config.tokenizer or str(config.path))
+    if config.tiny is not None:
+        model = tiny_qwen3(config.tiny, tokenizer, seed=seed, max_context=config.max_context or 4096)
+        model = model.to(getattr(torch, config.dtype))
+    else:
+        from transformers import AutoModelForCausalLM
+
+        try:
+            model = AutoModelForCausalLM.from_pretrained(
+                config.path, dtype=getattr(torch, config.dtype), attn_implementation="sdpa"
+            )
+        except (OSError, ValueError, KeyError) as error:
+            raise UserError(
+                f"no causal language model could be read from '{config.path}': {_first_line(error)}; "
+                "give a folder with config.json and safetensors, or a hub id that can be reached"
+            ) from error
+    if len(tokenizer) > model.config.vocab_size:
+        raise UserError(
+            f"the tokenizer has {len(tokenizer)} tokens and the model {model.config.vocab_size}: they do not belong "
+            "together; set model.tokenizer to the one that the model was trained with"
+        )
+    if config.gradient_checkpointing:
+        model.gradient_checkpointing_enable()
+    return Policy(model.to(device), tokenizer)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -1,0 +1,80 @@
+"""AdamW with a schedule, gradient clipping, and a guard against gradients that are not numbers."""
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+from gppo.config.optimizer import OptimizerConfig
+from gppo.types import GppoError
+
+
+class Optimizer:
+    """Takes steps on a model's weights.
+
+    Args:
+        model: its parameters that require a gradient are trained; vectors (norms, biases) get no weight decay.
+        config: rates, schedule, clipping.
+        total_steps: length of the cosine schedule.
+    """
+
+    def __init__(self, model: nn.Module, config: OptimizerConfig, total_steps: int) -> None:
+        trained = [p for p in model.parameters() if p.requires_grad]
+        groups = [
+            {"params": [p for p in trained if p.dim() >= 2], "weight_decay": config.weight_decay},
+            {"params": [p for p in trained if p.dim() < 2], "weight_decay": 0.0},
+        ]
+        self.config = config
+        self.total_steps = total_steps
+        self.parameters = trained
+        self.peak = config.learning_rate
+        self.adamw = torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
+        self.steps = 0
+        self.bad_in_a_row = 0
+        self.bad = 0
+
+    def learning_rate(self, step: int) -> float:
+        """The rate of optimizer step number ``step`` (from 0): linear warm-up, then constant or cosine."""
+        warmup, low = self.config.warmup_steps, min(self.config.min_learning_rate, self.peak)
+        if step < warmup:
+            return self.peak * (step + 1) / warmup
+        if self.config.schedule == "constant":
+            return self.peak
+        done = min(1.0, (step - warmup) / max(1, self.total_steps - warmup))
+        return low + (self.peak - low) * 0.5 * (1 + math.cos(math.pi * done))
+
+    def step(self) -> float:
+        """Clip, step, clear. Returns the gradient norm before clipping.
+
+        A non-finite gradient changes nothing: the update is skipped and counted.
+
+        Raises:
+            GppoError: ``max_bad_updates`` in a row were skipped.
+        """
+        norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, self.config.max_grad_norm))
+        if math.isfinite(norm):
+            for group in self.adamw.param_groups:
+                group["lr"] = self.learning_rate(self.steps)
+            self.adamw.step()
+            self.steps += 1
+            self.bad_in_a_row = 0
+        else:
+            self.bad += 1
+            self.bad_in_a_row += 1
+        self.adamw.zero_grad(set_to_none=True)
+        if self.bad_in_a_row >= self.config.max_bad_updates:
+            raise GppoError(
+                f"the gradient was not finite in {self.bad_in_a_row} updates in a row: the run has diverged; lower the "
+                "learning rate, or continue from an earlier checkpoint"
+            )
+        return norm
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything a resumed run needs."""
+        return {"adamw": self.adamw.state_dict(), "steps": self.steps, "bad": self.bad, "in_a_row": self.bad_in_a_row}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where ``state_dict`` left off."""
+        self.adamw.load_state_dict(state["adamw"])
+        self.steps, self.bad, self.bad_in_a_row = state["steps"], state["bad"], state["in_a_row"]

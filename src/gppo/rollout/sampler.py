@@ -1,0 +1,66 @@
+"""What every engine offers."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from gppo.policy.chat import encode_prompt
+from gppo.types import Problem, Rollout, SamplingSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One prompt and which samples of it are wanted.
+
+    Args:
+        problem_id: names the prompt; part of the key of its random numbers.
+        prompt_ids: int64 [S].
+        samples: indices of the samples; each has random numbers of its own.
+    """
+
+    problem_id: str
+    prompt_ids: np.ndarray
+    samples: tuple[int, ...]
+
+
+class Sampler(Protocol):
+    """Draws responses from the current weights."""
+
+    def generate(
+        self,
+        requests: Sequence[Request],
+        settings: SamplingSettings,
+        *,
+        seed: int,
+        step: int,
+        on_finished: Callable[[Rollout], None] | None = None,
+    ) -> list[list[Rollout]]:
+        """Sample every request.
+
+        Args:
+            requests: prompts and sample indices.
+            settings: temperature, truncation, longest response.
+            seed: the run's seed.
+            step: the training step; with seed, problem, sample and position it keys each random number.
+            on_finished: called once for each response as soon as it ends, in the order of ending.
+
+        Returns:
+            For each request its rollouts, in the order of its samples.
+        """
+        ...
+
+
+def requests_for(
+    tokenizer: Any, problems: Sequence[Problem], samples: int, max_prompt_tokens: int
+) -> tuple[list[Request], list[Problem]]:
+    """Requests for G samples of each problem, and the problems whose prompts are too long (left out)."""
+    requests, too_long = [], []
+    for problem in problems:
+        prompt_ids = encode_prompt(tokenizer, problem.prompt)
+        if len(prompt_ids) > max_prompt_tokens:
+            too_long.append(problem)
+        else:
+            requests.append(Request(problem.id, prompt_ids, tuple(range(samples))))
+    return requests, too_long
