@@ -1,1 +1,47 @@
-"""Recipes: one YAML file checked by strict models."""
+"""Recipes: one YAML file checked by strict models. The field descriptions are the reference."""
+
+from gppo.config.data import CurateConfig, SourceConfig
+from gppo.config.evaluation import EvaluateConfig, EvaluationSet, SamplingConfig
+from gppo.config.load import dump_recipe, load_recipe, require
+from gppo.config.model import ModelConfig, TinyConfig
+from gppo.config.optimizer import OptimizerConfig
+from gppo.config.recipe import Recipe
+from gppo.config.rl import (
+    CorrectionConfig,
+    KLConfig,
+    LMLossConfig,
+    ObjectiveConfig,
+    OverlongConfig,
+    ResolvedStage,
+    RewardConfig,
+    RLConfig,
+    StageConfig,
+    StageSettings,
+)
+from gppo.config.sft import SFTConfig
+
+__all__ = [
+    "CorrectionConfig",
+    "CurateConfig",
+    "EvaluateConfig",
+    "EvaluationSet",
+    "KLConfig",
+    "LMLossConfig",
+    "ModelConfig",
+    "ObjectiveConfig",
+    "OptimizerConfig",
+    "OverlongConfig",
+    "RLConfig",
+    "Recipe",
+    "ResolvedStage",
+    "RewardConfig",
+    "SFTConfig",
+    "SamplingConfig",
+    "SourceConfig",
+    "StageConfig",
+    "StageSettings",
+    "TinyConfig",
+    "dump_recipe",
+    "load_recipe",
+    "require",
+]

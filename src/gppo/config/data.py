@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from gppo.config.base import Strict
 
@@ -19,5 +19,12 @@ class CurateConfig(Strict):
 
     sources: list[SourceConfig] = Field(description="Read in order; of two duplicates the first stays.", min_length=1)
     against: list[Path] = Field(default_factory=list, description="Evaluation sets that must not leak into training.")
-    ngram: int = Field(9, description="Words in a row that count as overlap.", ge=2)
+    ngram: int = Field(default=9, description="Words in a row that count as overlap.", ge=2)
     output: Path = Field(description="JSONL or Parquet that is written.")
+
+    @model_validator(mode="after")
+    def _sources_differ(self) -> "CurateConfig":
+        names = [source.name for source in self.sources]
+        if len(set(names)) != len(names):
+            raise ValueError(f"the names of sources must differ, got {', '.join(names)}")
+        return self

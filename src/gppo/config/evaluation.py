@@ -10,10 +10,10 @@ from gppo.config.base import Strict
 class SamplingConfig(Strict):
     """One way of drawing tokens."""
 
-    temperature: float = Field(0.6, description="0 is greedy.", ge=0)
-    top_p: float = Field(0.95, description="1 keeps the whole distribution.", gt=0, le=1)
-    top_k: int = Field(0, description="0 keeps the whole distribution.", ge=0)
-    k: int = Field(8, description="Samples a problem.", ge=1)
+    temperature: float = Field(default=0.6, description="0 is greedy.", ge=0)
+    top_p: float = Field(default=0.95, description="1 keeps the whole distribution.", gt=0, le=1)
+    top_k: int = Field(default=0, description="0 keeps the whole distribution.", ge=0)
+    k: int = Field(default=8, description="Samples a problem.", ge=1)
 
     @model_validator(mode="after")
     def _greedy_once(self) -> "SamplingConfig":
@@ -39,7 +39,7 @@ class EvaluationSet(Strict):
 
     name: str = Field(description="How tables name it.", min_length=1)
     data: Path = Field(description="JSONL or Parquet of problems.")
-    limit: int | None = Field(None, description="Only the first so many problems.", ge=1)
+    limit: int | None = Field(default=None, description="Only the first so many problems.", ge=1)
 
 
 class EvaluateConfig(Strict):
@@ -49,5 +49,17 @@ class EvaluateConfig(Strict):
     sampling: list[SamplingConfig] = Field(
         default_factory=lambda: [SamplingConfig()], description="How it is sampled.", min_length=1
     )
-    max_response_tokens: int = Field(32768, description="Responses are cut here, and are then never correct.", ge=1)
-    require_thinking: bool = Field(False, description="Whether a response without think tags is wrong.")
+    max_response_tokens: int = Field(
+        default=32768, description="Responses are cut here, and are then never correct.", ge=1
+    )
+    require_thinking: bool = Field(default=False, description="Whether a response without think tags is wrong.")
+
+    @model_validator(mode="after")
+    def _results_have_names_of_their_own(self) -> "EvaluateConfig":
+        names = [item.name for item in self.sets]
+        if len(set(names)) != len(names):
+            raise ValueError(f"the names of sets must differ, got {', '.join(names)}")
+        labels = [way.label for way in self.sampling]
+        if len(set(labels)) != len(labels):
+            raise ValueError(f"two ways of sampling are the same: {', '.join(labels)}")
+        return self

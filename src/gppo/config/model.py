@@ -10,12 +10,14 @@ from gppo.config.base import Strict
 class TinyConfig(Strict):
     """A randomly initialised Qwen3 of miniature size, for offline worlds and tests."""
 
-    hidden_size: int = Field(128, description="Width of the residual stream.", ge=8)
-    layers: int = Field(4, description="Number of transformer blocks.", ge=1)
-    heads: int = Field(4, description="Query heads.", ge=1)
-    kv_heads: int = Field(2, description="Key/value heads; heads must be a multiple.", ge=1)
-    intermediate_size: int | None = Field(None, description="Width of the MLP; 3 x hidden_size where not given.", ge=8)
-    tie_embeddings: bool = Field(True, description="Whether the head shares the embedding's weights.")
+    hidden_size: int = Field(default=128, description="Width of the residual stream.", ge=8)
+    layers: int = Field(default=4, description="Number of transformer blocks.", ge=1)
+    heads: int = Field(default=4, description="Query heads.", ge=1)
+    kv_heads: int = Field(default=2, description="Key/value heads; heads must be a multiple.", ge=1)
+    intermediate_size: int | None = Field(
+        default=None, description="Width of the MLP; 3 x hidden_size where not given.", ge=8
+    )
+    tie_embeddings: bool = Field(default=True, description="Whether the head shares the embedding's weights.")
 
     @model_validator(mode="after")
     def _heads_divide(self) -> "TinyConfig":
@@ -27,19 +29,22 @@ class TinyConfig(Strict):
 class ModelConfig(Strict):
     """Either ``path`` (a folder or a Hugging Face hub id) or ``tiny``."""
 
-    path: str | None = Field(None, description="Folder or hub id of a causal language model.")
-    tiny: TinyConfig | None = Field(None, description="Build a random tiny Qwen3 instead of loading one.")
+    path: str | None = Field(default=None, description="Folder or hub id of a causal language model.")
+    tiny: TinyConfig | None = Field(default=None, description="Build a random tiny Qwen3 instead of loading one.")
     tokenizer: str | None = Field(
-        None, description="Folder or hub id; 'bytes' is the byte-level one of the miniature. Defaults to the model's."
+        default=None,
+        description="Folder or hub id; 'bytes' is the byte-level one of the miniature. Defaults to the model's.",
     )
-    dtype: Literal["float32", "bfloat16"] = Field("float32", description="Precision of the weights.")
-    max_context: int | None = Field(None, description="Longest prompt + response in tokens; the model's own otherwise.")
-    gradient_checkpointing: bool = Field(False, description="Trade time for memory by recomputing activations.")
+    dtype: Literal["float32", "bfloat16"] = Field(default="float32", description="Precision of the weights.")
+    max_context: int | None = Field(
+        default=None, description="Longest prompt + response in tokens; the model's own otherwise.", ge=1
+    )
+    gradient_checkpointing: bool = Field(default=False, description="Trade time for memory by recomputing activations.")
 
     @model_validator(mode="after")
     def _one_origin(self) -> "ModelConfig":
         if (self.path is None) == (self.tiny is None):
-            raise ValueError("give exactly one of model.path (a folder or hub id) and model.tiny (a random small model)")
+            raise ValueError("give exactly one of path (a folder or hub id) and tiny (a random small model)")
         if self.tiny is not None and self.tokenizer is None:
-            raise ValueError("model.tiny needs model.tokenizer; 'bytes' is the one that is always there")
+            raise ValueError("tiny needs tokenizer; 'bytes' is the one that is always there")
         return self

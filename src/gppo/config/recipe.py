@@ -17,15 +17,17 @@ class Recipe(Strict):
     """One run. A command reads the sections it needs and says so where one is missing."""
 
     name: str = Field(description="Names the run and its folder.", min_length=1)
-    seed: int = Field(0, description="Seeds data order, initial weights and every sampled token.", ge=0)
-    run_dir: Path | None = Field(None, description="The run folder; runs/<name> where not given.")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes a GPU where there is one.")
-    threads: int | None = Field(None, description="CPU threads for torch; torch's own choice where not given.", ge=1)
+    seed: int = Field(default=0, description="Seeds data order, initial weights and every sampled token.", ge=0)
+    run_dir: Path | None = Field(default=None, description="The run folder; runs/<name> where not given.")
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto takes a GPU where there is one.")
+    threads: int | None = Field(
+        default=None, description="CPU threads for torch; torch's own choice where not given.", ge=1
+    )
     model: ModelConfig = Field(description="The model that is trained or evaluated.")
-    curate: CurateConfig | None = Field(None, description="How the training sets are made from sources.")
-    sft: SFTConfig | None = Field(None, description="Supervised fine-tuning.")
-    rl: RLConfig | None = Field(None, description="Reinforcement learning.")
-    evaluate: EvaluateConfig | None = Field(None, description="What is scored, and how it is sampled.")
+    curate: CurateConfig | None = Field(default=None, description="How the training sets are made from sources.")
+    sft: SFTConfig | None = Field(default=None, description="Supervised fine-tuning.")
+    rl: RLConfig | None = Field(default=None, description="Reinforcement learning.")
+    evaluate: EvaluateConfig | None = Field(default=None, description="What is scored, and how it is sampled.")
 
     @property
     def folder(self) -> Path:

@@ -16,7 +16,7 @@ class Optimizer:
     Args:
         model: its parameters that require a gradient are trained; vectors (norms, biases) get no weight decay.
         config: rates, schedule, clipping.
-        total_steps: length of the cosine schedule.
+        total_steps: steps of the loop, the length of the cosine schedule.
     """
 
     def __init__(self, model: nn.Module, config: OptimizerConfig, total_steps: int) -> None:
@@ -35,7 +35,7 @@ class Optimizer:
         self.bad = 0
 
     def learning_rate(self, step: int) -> float:
-        """The rate of optimizer step number ``step`` (from 0): linear warm-up, then constant or cosine."""
+        """The rate at loop step ``step`` (from 0): linear warm-up, then constant or cosine."""
         warmup, low = self.config.warmup_steps, min(self.config.min_learning_rate, self.peak)
         if step < warmup:
             return self.peak * (step + 1) / warmup
@@ -44,8 +44,11 @@ class Optimizer:
         done = min(1.0, (step - warmup) / max(1, self.total_steps - warmup))
         return low + (self.peak - low) * 0.5 * (1 + math.cos(math.pi * done))
 
-    def step(self) -> float:
+    def step(self, at: int) -> float:
         """Clip, step, clear. Returns the gradient norm before clipping.
+
+        Args:
+            at: the loop's step (from 0), where the schedule stands; RL takes several updates at one.
 
         A non-finite gradient changes nothing: the update is skipped and counted.
 
@@ -55,7 +58,7 @@ class Optimizer:
         norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, self.config.max_grad_norm))
         if math.isfinite(norm):
             for group in self.adamw.param_groups:
-                group["lr"] = self.learning_rate(self.steps)
+                group["lr"] = self.learning_rate(at)
             self.adamw.step()
             self.steps += 1
             self.bad_in_a_row = 0

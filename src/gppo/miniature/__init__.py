@@ -1,0 +1,1 @@
+"""The miniature world: everything the whole pipeline needs, offline, in minutes."""

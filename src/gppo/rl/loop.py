@@ -1,0 +1,169 @@
+"""The loop of reinforcement learning.
+
+    problems -> rollouts -> verdicts -> rewards -> advantages -> coefficients -> update -> checkpoint
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gppo.config.rl import ResolvedStage, RLConfig
+from gppo.policy import Checkpoints, Optimizer, Policy
+from gppo.rl.batch import make_batch
+from gppo.rl.collect import Collector, Judge, OnPhase
+from gppo.rl.record import rollout_rows, step_metrics
+from gppo.rl.update import Updater
+from gppo.rollout import Request, Sampler, requests_for
+from gppo.policy import opens_thinking
+from gppo.run import RunFolder
+from gppo.run.interrupt import Interrupted, stop_requests
+from gppo.run.rollouts import write_rollouts
+from gppo.types import GppoError, Problem, UserError
+
+
+def _silent(*_: Any) -> None:
+    """Show nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Who is told about the progress of a run.
+
+    Args:
+        on_step: (step, steps, its metrics) after each step.
+        on_phase: (what is being done, how much is done, of how much) within a step.
+        evaluate: (step) before the first step, every ``evaluate_every`` steps and after the last.
+    """
+
+    on_step: Callable[[int, int, Mapping[str, Any]], None] = _silent
+    on_phase: OnPhase = _silent
+    evaluate: Callable[[int], None] = _silent
+
+
+def train_rl(
+    policy: Policy,
+    sampler: Sampler,
+    judge: Judge,
+    problems: Mapping[str, Sequence[Problem]],
+    config: RLConfig,
+    run: RunFolder,
+    *,
+    seed: int,
+    reference: Policy | None = None,
+    watch: Watch | None = None,
+) -> None:
+    """Train the policy through all stages; continues from the run's newest checkpoint.
+
+    Args:
+        policy: what is trained.
+        sampler: draws responses from the policy's current weights.
+        judge: (problem, rollout, prompt opened thinking) -> verdicts, in order.
+        problems: for each stage's name its problems.
+        config: the recipe's rl section.
+        run: where metrics, rollouts and checkpoints go.
+        seed: of data order and sampling.
+        reference: the frozen starting model, where ``config.kl.beta`` is not 0.
+        watch: progress and evaluations.
+
+    Raises:
+        Interrupted: a signal asked to stop; a checkpoint was written.
+        GppoError: too many responses could not be judged, or gradients were not finite several times in a row.
+        UserError: every prompt of a stage is too long.
+    """
+    watch = watch or Watch()
+    stages = config.resolved_stages()
+    steps = sum(stage.steps for stage in stages)
+    optimizer = Optimizer(policy.model, config.optimizer, steps)
+    updater = Updater(policy, optimizer, config, reference)
+    collector = Collector(sampler, judge, config, seed, policy.tokenizer)
+    checkpoints = Checkpoints(run.checkpoints / "rl", config.keep_checkpoints)
+    state = {"step": 0, "stage": 0, "cursor": 0}
+    if newest := checkpoints.latest():
+        state = Checkpoints.load(newest, policy, optimizer)
+    run.truncate_metrics(lambda line: line.get("kind") != "rl" or line["step"] <= state["step"])
+    if state["step"] == 0:
+        watch.evaluate(0)
+    first = 0  # global step at which the stage begins
+    with stop_requests() as stop:
+        for index, stage in enumerate(stages):
+            if state["step"] >= first + stage.steps:
+                first += stage.steps
+                continue
+            if state["stage"] != index:
+                state |= {"stage": index, "cursor": 0}
+            optimizer.peak = stage.learning_rate
+            prompts = _prompts(policy, problems[stage.name], stage, run)
+            for step in range(state["step"], first + stage.steps):
+                metrics, state["cursor"] = _train_step(
+                    policy, collector, updater, prompts, stage, index, state["cursor"], step, run, seed, watch
+                )
+                state["step"] = step + 1
+                watch.on_step(step + 1, steps, metrics)
+                last = step + 1 == steps
+                if last or (config.evaluate_every and (step + 1) % config.evaluate_every == 0):
+                    watch.evaluate(step + 1)
+                if last or stop or (step + 1) % config.save_every == 0:
+                    checkpoints.save(step + 1, policy, optimizer, {k: v for k, v in state.items() if k != "step"})
+                if stop and not last:
+                    raise Interrupted(
+                        f"stopped after RL step {step + 1} of {steps}; run the same command again to go on",
+                        stop.signum or 2,
+                    )
+            first += stage.steps
+    policy.model.eval()
+
+
+def _prompts(
+    policy: Policy, problems: Sequence[Problem], stage: ResolvedStage, run: RunFolder
+) -> list[tuple[Problem, Request]]:
+    """The stage's problems with their prompt tokens; prompts that are too long are left out and counted."""
+    requests, too_long = requests_for(policy.tokenizer, problems, stage.group_size, stage.max_prompt_tokens)
+    if not requests:
+        raise UserError(
+            f"stage '{stage.name}': all {len(problems)} prompts of {stage.data} are longer than max_prompt_tokens "
+            f"{stage.max_prompt_tokens}; raise it, or shorten the prompts"
+        )
+    if too_long:
+        run.log("info", stage=stage.name, prompts_too_long=len(too_long), first=too_long[0].id)
+    left_out = {problem.id for problem in too_long}
+    fitting = [problem for problem in problems if problem.id not in left_out]
+    return list(zip(fitting, requests, strict=True))
+
+
+def _train_step(
+    policy: Policy,
+    collector: Collector,
+    updater: Updater,
+    prompts: Sequence[tuple[Problem, Request]],
+    stage: ResolvedStage,
+    stage_index: int,
+    cursor: int,
+    step: int,
+    run: RunFolder,
+    seed: int,
+    watch: Watch,
+) -> tuple[dict[str, Any], int]:
+    """One step: sample, judge, reward, update, record. Returns its metrics and the new cursor."""
+    began, config = time.perf_counter(), updater.config
+    experience = collector.collect(prompts, stage, stage_index, cursor, step, watch.on_phase)
+    opened = opens_thinking(policy.tokenizer, prompts[0][1].prompt_ids)
+    metrics: dict[str, Any] = {"step": step + 1, "stage": stage.name, **step_metrics(experience, opened)}
+    if metrics["infra_share"] > config.reward.max_infra_share:
+        raise GppoError(
+            f"step {step + 1}: {metrics['infra_share']:.0%} of the responses could not be judged (more than "
+            f"rl.reward.max_infra_share {config.reward.max_infra_share:.0%}); the judge is at fault, not the model: look "
+            "at the machine's memory and at `gppo verify math` on one of them, then run the same command again"
+        )
+    all_correct = [group for group in experience.groups if group.correct_G.all()]
+    batch, update = make_batch(experience.kept, all_correct, config), None
+    watch.on_phase("updating", 0, 0)
+    updating = time.perf_counter()
+    if batch is not None:
+        update = updater.update(batch, stage, seed=seed, step=step, at=step)
+        metrics |= update.metrics
+    metrics |= {"seconds_update": time.perf_counter() - updating, "seconds": time.perf_counter() - began}
+    run.log("rl", **metrics)
+    if config.save_rollouts:
+        write_rollouts(run.rollouts, step + 1, rollout_rows(experience, batch, update, step=step + 1, stage=stage.name))
+    return metrics, experience.cursor

@@ -1,0 +1,265 @@
+"""The update: mini-batches -> log-probabilities -> one coefficient a token -> backward -> optimizer step."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gppo.config.rl import ResolvedStage, RLConfig
+from gppo.objectives import (
+    DEFAULT_NORMALISATION,
+    TOKEN_LOCAL,
+    TokenFields,
+    correction_weights,
+    default_params,
+    get_objective,
+    lm_weights,
+    token_coefficients,
+    token_norms,
+    token_weights,
+    update_diagnostics,
+)
+from gppo.policy import Optimizer, Policy, micro_batches
+from gppo.rl.batch import mini_batches
+from gppo.types import Batch
+
+#: Nats between sampler and trainer, averaged over tokens, up to which the sampler's logprobs serve as the old ones.
+TRUSTED_MISMATCH = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What one step did.
+
+    Args:
+        metrics: for the step's line in metrics.jsonl.
+        logprobs_BT: float32, nats, as the last update saw each token.
+        entropy_BT: float32, nats.
+        coefficients_BT: float32, of the last update.
+    """
+
+    metrics: dict[str, float]
+    logprobs_BT: np.ndarray
+    entropy_BT: np.ndarray
+    coefficients_BT: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class _Fixed:
+    """What does not change while the updates of a step are made. Float32 [B, T] on the CPU."""
+
+    old_BT: Tensor
+    correction_BT: Tensor | None
+    ref_BT: Tensor | None
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What the mini-batches of a step showed, for its diagnostics."""
+
+    log_ratio: list[Tensor] = field(default_factory=list)
+    advantages: list[Tensor] = field(default_factory=list)
+    weights: list[Tensor] = field(default_factory=list)
+    entropy: list[Tensor] = field(default_factory=list)
+    grad_norms: list[float] = field(default_factory=list)
+
+
+class Updater:
+    """Learns from batches.
+
+    Args:
+        policy: what is trained.
+        optimizer: takes the steps.
+        config: objective, corrections, LM loss, KL.
+        reference: the frozen model of the KL penalty, where there is one.
+    """
+
+    def __init__(self, policy: Policy, optimizer: Optimizer, config: RLConfig, reference: Policy | None = None) -> None:
+        self.policy = policy
+        self.optimizer = optimizer
+        self.config = config
+        self.reference = reference
+        name = config.objective.name
+        self.objective = get_objective(name, config.objective.params)
+        self.normalisation = config.objective.normalisation or DEFAULT_NORMALISATION[name]
+        params = default_params(name) | config.objective.params
+        # Objectives without a clip range are measured against the paper's.
+        self.epsilons = {"epsilon_low": 0.2, "epsilon_high": 0.28} | {
+            key: value for key, value in params.items() if key.startswith("epsilon")
+        }
+
+    def update(self, batch: Batch, stage: ResolvedStage, *, seed: int, step: int, at: int) -> Update:
+        """Take the optimizer steps of one training step.
+
+        Args:
+            batch: the step's rows.
+            stage: mini-batch size, epochs, temperature.
+            seed: of the order of mini-batches.
+            step: the training step that keys this order.
+            at: where the learning-rate schedule stands.
+        """
+        self.policy.model.train()
+        seen, outputs = _Seen(), {key: torch.zeros(batch.mask_BT.shape) for key in ("logprobs", "entropy", "c")}
+        fixed, mismatch = self._before(batch, stage.temperature)
+        bad_before, updates = self.optimizer.bad, 0
+        for epoch in range(stage.epochs):
+            for rows in mini_batches(batch, stage.mini_batch_prompts, seed=seed, step=step, epoch=epoch):
+                self._mini_batch(batch, rows, fixed, stage.temperature, seen, outputs)
+                seen.grad_norms.append(self.optimizer.step(at=at))
+                updates += 1
+        flat = {key: torch.cat(getattr(seen, key)) for key in ("log_ratio", "advantages", "weights", "entropy")}
+        metrics = update_diagnostics(
+            flat["log_ratio"],
+            flat["advantages"],
+            flat["weights"],
+            torch.ones_like(flat["log_ratio"], dtype=torch.bool),
+            entropy_BT=flat["entropy"],
+            **self.epsilons,
+        )
+        finite = [norm for norm in seen.grad_norms if np.isfinite(norm)]
+        metrics |= {
+            "grad_norm": float(np.mean(finite)) if finite else float("nan"),
+            "updates": updates,
+            "bad_updates": self.optimizer.bad - bad_before,
+            "learning_rate": self.optimizer.learning_rate(at),
+            "lm_tokens": int(batch.lengths_B[batch.correct_B].sum()) if self.config.lm_loss.alpha else 0,
+            **mismatch,
+        }
+        return Update(metrics, outputs["logprobs"].numpy(), outputs["entropy"].numpy(), outputs["c"].numpy())
+
+    def _before(self, batch: Batch, temperature: float) -> tuple[_Fixed, dict[str, float]]:
+        """Old and reference logprobs, and how far the sampler's are from the trainer's."""
+        config, sampled_BT = self.config, torch.from_numpy(batch.sampled_logprobs_BT)
+        mask_BT = torch.from_numpy(batch.mask_BT)
+        probe = np.argsort(batch.lengths_B, kind="stable")[::16]  # a few rows of every length
+        recompute = config.old_logprobs == "recompute" or config.correction.kind != "none"
+        rows = np.arange(len(batch)) if recompute else probe
+        trainer_BT = self._evaluate(self.policy, batch, rows, temperature)
+        gap_N = (trainer_BT - sampled_BT)[rows][mask_BT[rows]].abs()
+        mismatch = {"mismatch_mean": float(gap_N.mean()), "mismatch_max": float(gap_N.max())}
+        if config.old_logprobs == "auto" and not recompute and mismatch["mismatch_mean"] > TRUSTED_MISMATCH:
+            recompute = True
+            trainer_BT = self._evaluate(self.policy, batch, np.arange(len(batch)), temperature)
+        correction_BT = None
+        if config.correction.kind != "none":
+            c = config.correction
+            correction_BT = correction_weights(
+                c.kind, trainer_BT - sampled_BT, mask=mask_BT, cap=c.cap, low=c.low, high=c.high
+            )
+        ref_BT = None
+        if self.reference is not None:
+            ref_BT = self._evaluate(self.reference, batch, np.arange(len(batch)), temperature)
+        old_BT = trainer_BT if recompute and config.old_logprobs != "sampled" else sampled_BT
+        return _Fixed(old_BT, correction_BT, ref_BT), mismatch
+
+    @torch.no_grad()
+    def _evaluate(self, policy: Policy, batch: Batch, rows: np.ndarray, temperature: float) -> Tensor:
+        """Log-probabilities of the given rows without gradient, float32 [B, T], 0 in other rows."""
+        out_BT = torch.zeros(batch.mask_BT.shape)
+        for part in self._micro_batches(batch, rows):
+            small = batch.rows(part)
+            logprobs_bt, _ = policy.logprobs(small, temperature)
+            out_BT[torch.from_numpy(part), : logprobs_bt.shape[1]] = logprobs_bt.float().cpu()
+        return out_BT
+
+    def _micro_batches(self, batch: Batch, rows: np.ndarray) -> list[np.ndarray]:
+        lengths = batch.lengths_B[rows] + np.array([len(batch.prompt_ids[i]) for i in rows], dtype=np.int64)
+        return [rows[part] for part in micro_batches(lengths, self.config.micro_batch_tokens)]
+
+    def _mini_batch(
+        self,
+        batch: Batch,
+        rows: np.ndarray,
+        fixed: _Fixed,
+        temperature: float,
+        seen: _Seen,
+        outputs: dict[str, Tensor],
+    ) -> None:
+        """Add up the gradient of one mini-batch: normalised by its own tokens, however it is cut."""
+        mini, device = batch.rows(rows), self.policy.device
+        mask_bt = torch.from_numpy(mini.mask_BT)
+        learns_bt = mask_bt & torch.from_numpy(mini.policy_row_B)[:, None]
+        norm_bt = token_norms(learns_bt, self.normalisation, constant_length=self.config.objective.constant_length)
+        lm_bt = lm_weights(mask_bt, torch.from_numpy(mini.correct_B), self.config.lm_loss.alpha)
+        # A row without any coefficient needs no forward pass.
+        live = np.flatnonzero(((norm_bt != 0) | (lm_bt != 0)).any(dim=1).numpy())
+        for part in self._micro_batches(mini, live):
+            small, index = mini.rows(part), torch.from_numpy(rows[part])
+            width, advantages = small.mask_BT.shape[1], torch.from_numpy(small.advantages_B).float()
+
+            def fixed_part(full_BT: Tensor | None, index: Tensor = index, width: int = width) -> Tensor | None:
+                return None if full_BT is None else full_BT[index, :width].to(device)
+
+            fields = TokenFields(
+                log_ratio=torch.zeros(small.mask_BT.shape, device=device),
+                advantages=advantages[:, None].expand(small.mask_BT.shape).to(device),
+                mask=torch.from_numpy(small.mask_BT).to(device),
+                norm=norm_bt[part, :width].to(device),
+                old_logprobs=fixed_part(fixed.old_BT),
+                lm_weight=lm_bt[part, :width].to(device),
+                correction=fixed_part(fixed.correction_BT),
+                ref_logprobs=fixed_part(fixed.ref_BT),
+            )
+            logprobs_bt, entropy_bt, c_bt = self._backward(small, fields, temperature)
+            for key, value in (("logprobs", logprobs_bt), ("entropy", entropy_bt), ("c", c_bt)):
+                outputs[key][index, :width] = value.float().cpu()
+            self._look(fields, logprobs_bt, entropy_bt, seen)
+
+    def _backward(self, batch: Batch, fields: TokenFields, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Add one micro-batch's gradient; logprobs, entropy and coefficients [b, t], detached."""
+        if self.config.objective.name not in TOKEN_LOCAL:
+            logprobs_bt, entropy_bt = self.policy.logprobs(batch, temperature)
+            c_bt = self._coefficients(fields, logprobs_bt.detach())
+            torch.autograd.backward(logprobs_bt, -c_bt)
+            return logprobs_bt.detach(), entropy_bt, c_bt
+        mask_bt = fields.mask
+        flat = _map(fields, lambda x: x[mask_bt])
+
+        def coefficients(logprobs_n: Tensor, part: slice) -> Tensor:
+            return self._coefficients(_map(flat, lambda x: x[part]), logprobs_n)
+
+        responses = [row[mask] for row, mask in zip(batch.response_ids_BT, batch.mask_BT, strict=True)]
+        found = self.policy.backward_N(self.policy.tokens(batch.prompt_ids, responses), coefficients, temperature)
+        padded = torch.zeros(mask_bt.shape, device=mask_bt.device)
+        a, b, c = (padded.masked_scatter(mask_bt, values_N.float()) for values_N in found)
+        return a, b, c
+
+    def _coefficients(self, fields: TokenFields, logprobs: Tensor) -> Tensor:
+        objective, kl = self.config.objective, self.config.kl
+        return token_coefficients(
+            _with_ratio(fields, logprobs),
+            self.objective,
+            dual_clip=objective.dual_clip,
+            dual_clip_keep=objective.dual_clip_keep,
+            kl_beta=kl.beta,
+            kl_estimator=kl.estimator,
+        )
+
+    def _look(self, fields: TokenFields, logprobs_bt: Tensor, entropy_bt: Tensor, seen: _Seen) -> None:
+        """Keep what the diagnostics need: the tokens that have a part in the policy gradient."""
+        objective = self.config.objective
+        fields = _with_ratio(fields, logprobs_bt)
+        w_bt = token_weights(
+            fields, self.objective, dual_clip=objective.dual_clip, dual_clip_keep=objective.dual_clip_keep
+        )
+        learned_bt = fields.mask & (fields.norm > 0)
+        seen.log_ratio.append(fields.log_ratio[learned_bt].cpu())
+        seen.advantages.append(fields.advantages[learned_bt].cpu())
+        seen.weights.append(w_bt[learned_bt].cpu())
+        seen.entropy.append(entropy_bt[learned_bt].cpu())
+
+
+def _map(fields: TokenFields, take: Callable[[Tensor], Tensor]) -> TokenFields:
+    """The same cut of every field."""
+    return TokenFields(**{
+        name: None if (value := getattr(fields, name)) is None else take(value)
+        for name in TokenFields.__dataclass_fields__
+    })
+
+
+def _with_ratio(fields: TokenFields, logprobs: Tensor) -> TokenFields:
+    """The fields of the current policy."""
+    assert fields.old_logprobs is not None
+    return replace(fields, log_ratio=logprobs - fields.old_logprobs)

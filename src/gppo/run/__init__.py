@@ -1,0 +1,19 @@
+"""A run is a folder: recipe, environment, metrics, rollouts; and the progress line of whatever is running."""
+
+from gppo.run.environment import describe_environment
+from gppo.run.folder import RunFolder
+from gppo.run.progress import Bar, progress
+from gppo.run.rollouts import SCHEMA, RolloutRow, read_rollouts, rollout_path, rollout_steps, write_rollouts
+
+__all__ = [
+    "SCHEMA",
+    "Bar",
+    "RolloutRow",
+    "RunFolder",
+    "describe_environment",
+    "progress",
+    "read_rollouts",
+    "rollout_path",
+    "rollout_steps",
+    "write_rollouts",
+]

@@ -1,0 +1,174 @@
+"""A run is a folder: what it was told, where it ran, what it measured, what it made."""
+
+import itertools
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gppo.run.environment import describe_environment
+from gppo.run.metrics import append_metrics, read_metrics, truncate_metrics
+from gppo.types import GppoError, UserError
+from gppo.types.files import atomic_file, full_disk_as_error, json_line
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """One run on disk. Make it with ``create`` or find it with ``open``.
+
+    Args:
+        path: the folder that holds everything.
+    """
+
+    path: Path
+
+    @classmethod
+    def create(cls, path: str | Path, recipe_yaml: str, *, fresh: bool = False) -> "RunFolder":
+        """Start a run, or go on with the one that is there where its recipe is the same.
+
+        ``environment.json`` describes the first start; later ones are added to its list ``continued``.
+
+        Args:
+            path: the run folder; made where it does not exist.
+            recipe_yaml: the recipe as resolved.
+            fresh: start anew. The old folder is moved aside to ``<path>.old-<n>``; nothing is deleted.
+
+        Raises:
+            UserError: the folder holds a run with another recipe, or something that is no run.
+            GppoError: the disk is full.
+        """
+        run = cls(Path(path))
+        run._refuse_what_is_no_run()
+        if fresh and run.recipe.exists():
+            run._move_aside()
+        if run.recipe.exists():
+            run._refuse_another_recipe(recipe_yaml)
+        else:
+            with atomic_file(run.recipe) as file:
+                file.write(recipe_yaml.encode())
+        with full_disk_as_error(run.path):
+            for folder in (run.rollouts, run.checkpoints, run.evaluations):
+                folder.mkdir(exist_ok=True)
+        run._note_environment()
+        return run
+
+    @classmethod
+    def open(cls, path: str | Path) -> "RunFolder":
+        """A run that exists. A UserError where there is none."""
+        run = cls(Path(path))
+        if not run.recipe.is_file():
+            raise UserError(f"{path}: not a run folder (it has no recipe.yaml); name the folder of a run")
+        return run
+
+    @property
+    def recipe(self) -> Path:
+        """The recipe as resolved, YAML."""
+        return self.path / "recipe.yaml"
+
+    @property
+    def environment(self) -> Path:
+        """What it ran on, JSON."""
+        return self.path / "environment.json"
+
+    @property
+    def metrics(self) -> Path:
+        """What was measured, one JSON object a line."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def rollouts(self) -> Path:
+        """Saved rollouts, one Parquet file a step."""
+        return self.path / "rollouts"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Saved models with what is needed to go on from them."""
+        return self.path / "checkpoints"
+
+    @property
+    def evaluations(self) -> Path:
+        """Scores, and the responses behind them."""
+        return self.path / "evaluations"
+
+    @property
+    def report(self) -> Path:
+        """The page to look at."""
+        return self.path / "report.html"
+
+    def log(self, kind: str, **values: Any) -> None:
+        """Append one line to the metrics; see ``append_metrics``."""
+        append_metrics(self.metrics, kind, values)
+
+    def read_metrics(self, kind: str | None = None) -> list[dict[str, Any]]:
+        """The metrics of one kind, or all; see ``gppo.run.metrics.read_metrics``."""
+        return read_metrics(self.metrics, kind)
+
+    def truncate_metrics(self, keep: Callable[[dict[str, Any]], bool]) -> int:
+        """Keep only some lines of the metrics; see ``gppo.run.metrics.truncate_metrics``."""
+        return truncate_metrics(self.metrics, keep)
+
+    def _refuse_what_is_no_run(self) -> None:
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError(f"{self.path}: a file, not a folder; choose another run_dir")
+        if self.path.is_dir() and not self.recipe.exists():
+            # Names with a dot first may be our own temporary files, left by a crash.
+            found = sorted(item.name for item in self.path.iterdir() if not item.name.startswith("."))
+            if found:
+                raise UserError(
+                    f"{self.path}: holds {found[0]} and no recipe.yaml, so it is no run; choose another run_dir"
+                )
+
+    def _move_aside(self) -> None:
+        path = Path(os.path.abspath(self.path))  # run_dir may be "."; a link to a folder is moved as a link
+        names = (path.with_name(f"{path.name}.old-{number}") for number in itertools.count(1))
+        try:
+            path.rename(next(name for name in names if not name.exists()))
+        except OSError as error:
+            raise UserError(
+                f"{self.path}: the old run cannot be moved aside ({error.strerror}); choose another run_dir"
+            ) from error
+
+    def _refuse_another_recipe(self, recipe_yaml: str) -> None:
+        try:
+            there = yaml.safe_load(self.recipe.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise GppoError(f"{self.recipe}: damaged; mend it, or start anew with --fresh") from error
+        keys = list(differing_keys(there, yaml.safe_load(recipe_yaml)))
+        if keys:
+            shown = ", ".join(keys[:10]) + (f" and {len(keys) - 10} more" if len(keys) > 10 else "")
+            raise UserError(
+                f"{self.path}: holds a run with another recipe (different: {shown}); choose another run_dir, or start "
+                "anew with --fresh, which moves the old run aside"
+            )
+
+    def _note_environment(self) -> None:
+        now = describe_environment()
+        try:
+            first = json.loads(self.environment.read_bytes())
+            first["continued"].append(now)
+        except FileNotFoundError:
+            first = {**now, "continued": []}
+        except (ValueError, KeyError, TypeError) as error:
+            raise GppoError(f"{self.environment}: damaged; remove it and run the same command again") from error
+        with atomic_file(self.environment) as file:
+            file.write(json_line(first))
+
+
+def differing_keys(one: Any, other: Any, place: str = "") -> Iterator[str]:
+    """Dotted keys at which two nested values differ: lists by number, a section that only one has by its name."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in dict.fromkeys([*one, *other]):
+            inner = f"{place}.{key}" if place else str(key)
+            if (key in one) != (key in other):
+                yield inner
+            else:
+                yield from differing_keys(one[key], other[key], inner)
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        for i, (left, right) in enumerate(zip(one, other, strict=True)):
+            yield from differing_keys(left, right, f"{place}.{i}")
+    elif type(one) is not type(other) or one != other:
+        yield place
