@@ -26,6 +26,15 @@ RecipeLoader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != _TIMESTAMP]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    # PyYAML folds Unicode's line breaks like ordinary ones; only escapes in double quotes bring them back.
+    style = '"' if any(character in text for character in "\x85\u2028\u2029") else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+RecipeDumper.add_representer(str, _represent_text)
 for _class in (RecipeLoader, RecipeDumper):
     _class.add_implicit_resolver(_FLOAT, _EXPONENT_FLOAT, list("-+.0123456789"))
 

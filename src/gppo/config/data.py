@@ -17,6 +17,7 @@ class SourceConfig(Strict):
 class CurateConfig(Strict):
     """Sources in, exact duplicates and overlaps with evaluation sets out."""
 
+    name: str = Field(description="What is made, e.g. 'SFT set'; the funnel names it.", min_length=1)
     sources: list[SourceConfig] = Field(description="Read in order; of two duplicates the first stays.", min_length=1)
     against: list[Path] = Field(default_factory=list, description="Evaluation sets that must not leak into training.")
     ngram: int = Field(default=9, description="Words in a row that count as overlap.", ge=2)

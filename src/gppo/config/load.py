@@ -20,7 +20,8 @@ from gppo.types import UserError
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read and check a recipe.
 
-    Paths inside it stay as they are written: relative ones start at the working directory, not at the recipe.
+    Paths inside it stay as they are written: relative ones start at the working directory, not at the recipe. ``{run}``
+    at the start of a text stands for the run folder, so that one step can read what another wrote.
 
     Args:
         path: a YAML file. ``1e-6`` is a number; a key given twice is an error.
@@ -33,14 +34,26 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """
     data = _read(Path(path))
     changed = [_override(data, text) for text in overrides]
+    folder = str(data.get("run_dir") or Path("runs") / str(data.get("name")))
     try:
-        return Recipe.model_validate(data)
+        return Recipe.model_validate(_with_folder(data, folder))
     except ValidationError as error:
         lines = []
         for key, complaint in explain(error, Recipe):
             origin = "--set" if any(f"{key}.".startswith(f"{place}.") for place in changed) else str(path)
             lines.append(f"{origin}: {key}: {complaint}" if key else f"{origin}: {complaint}")
         raise UserError("\n".join(lines)) from error
+
+
+def _with_folder(value: Any, folder: str) -> Any:
+    """The same nested value with ``{run}`` at the start of texts replaced by the run folder."""
+    if isinstance(value, dict):
+        return {key: _with_folder(item, folder) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_folder(item, folder) for item in value]
+    if isinstance(value, str) and value.startswith("{run}"):
+        return folder + value.removeprefix("{run}")
+    return value
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -109,7 +122,7 @@ def dump_recipe(recipe: Recipe) -> str:
 
 
 @overload
-def require(recipe: Recipe, section: Literal["curate"]) -> CurateConfig: ...
+def require(recipe: Recipe, section: Literal["curate"]) -> list[CurateConfig]: ...
 @overload
 def require(recipe: Recipe, section: Literal["sft"]) -> SFTConfig: ...
 @overload

@@ -24,7 +24,9 @@ class Recipe(Strict):
         default=None, description="CPU threads for torch; torch's own choice where not given.", ge=1
     )
     model: ModelConfig = Field(description="The model that is trained or evaluated.")
-    curate: CurateConfig | None = Field(default=None, description="How the training sets are made from sources.")
+    curate: list[CurateConfig] | None = Field(
+        default=None, description="How each training set is made from sources.", min_length=1
+    )
     sft: SFTConfig | None = Field(default=None, description="Supervised fine-tuning.")
     rl: RLConfig | None = Field(default=None, description="Reinforcement learning.")
     evaluate: EvaluateConfig | None = Field(default=None, description="What is scored, and how it is sampled.")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from transformers.utils import logging as transformers_logging
 
 from gppo.config.model import ModelConfig
 from gppo.policy.head import replaced_head, why_not_fused
@@ -191,6 +192,7 @@ def load_policy(config: ModelConfig, *, seed: int, device: str = "cpu") -> Polic
     Raises:
         UserError: nothing can be loaded from the path, or the tokenizer does not fit the model.
     """
+    transformers_logging.disable_progress_bar()  # a bar for every checkpoint would break the run's own
     tokenizer = _load_tokenizer(config.tokenizer or str(config.path))
     if config.tiny is not None:
         model = tiny_qwen3(config.tiny, tokenizer, seed=seed, max_context=config.max_context or 4096)

@@ -36,6 +36,7 @@ class Quarantine:
         self.first = ""
         self._stack = ExitStack()
         self._file: BinaryIO | None = None
+        self._whole = True  # the file holds no half-written line
 
     @classmethod
     def beside(cls, data: str | Path) -> "Quarantine":
@@ -44,14 +45,17 @@ class Quarantine:
         return cls(data.with_name(data.name + SUFFIX))
 
     def __enter__(self) -> "Quarantine":
-        self.count, self.first = 0, ""
+        self.count, self.first, self._whole = 0, "", True
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # What was found so far is worth keeping when reading stopped early, so the file is published either way.
-        self._stack.close()
+        if self._whole:
+            # What was found so far is worth keeping when reading stopped early, so an error does not matter here.
+            self._stack.close()
+        else:
+            self._stack.__exit__(kind, error, trace)
         self._file = None
         if kind is None and not self.count and self.path.name.endswith(SUFFIX):
             self.path.unlink(missing_ok=True)
@@ -69,8 +73,10 @@ class Quarantine:
         if self._file is None:
             self._file = self._open()
         key = "raw" if isinstance(row, bytes) else "row"
+        self._whole = False
         with full_disk_as_error(self.path):
             self._file.write(json_line({"line": line, "reason": reason, key: row}))
+        self._whole = True
 
     def _open(self) -> BinaryIO:
         try:

@@ -82,14 +82,16 @@ def _json_object(line: bytes) -> dict[str, Any]:
     if b"\0" in line:
         raise BadRowError("holds NUL bytes, as a crash while writing leaves them; write the file again")
     try:
-        text = line.decode("utf-8-sig")
+        text = line.decode("utf-8-sig").strip()
     except UnicodeDecodeError as error:
         raise BadRowError(f"not UTF-8 (byte {error.start + 1} of the line); save the file as UTF-8") from error
     try:
         # NaN is no JSON but pandas and Python write it; it stands for a missing value.
         row = json.loads(text, parse_constant=lambda _: None)
     except json.JSONDecodeError as error:
-        raise BadRowError(f"not JSON ({error.msg} at column {error.colno}); put one object on each line") from error
+        raise BadRowError(
+            f"not JSON ({error.msg} at character {error.pos + 1}); put one object on each line"
+        ) from error
     except (ValueError, RecursionError) as error:
         raise BadRowError(f"not JSON that can be read ({str(error).split(';')[0]}); write the value as text") from error
     if not isinstance(row, dict):

@@ -143,7 +143,8 @@ def _live(description: str, total: int | None, done: int, stream: TextIO) -> Ite
         Remaining(),
         TextColumn("{task.fields[status]}", markup=False),
     )
-    with Progress(*columns, console=Console(file=stream), redirect_stdout=False) as shown:
-        task = shown.add_task(description, total=total, completed=done, status="")
-        bar = Bar(description, total, done, show=lambda bar: shown.update(task, completed=bar.done, status=bar.status))
+    shown = Progress(*columns, console=Console(file=stream), redirect_stdout=False)
+    task = shown.add_task(description, total=total, completed=done, status="")
+    bar = Bar(description, total, done, show=lambda bar: shown.update(task, completed=bar.done, status=bar.status))
+    with shown:
         yield bar

@@ -1,0 +1,52 @@
+# One command each. `make help` lists them. PYTHON=/path/to/python3.12 chooses the interpreter of a new environment.
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$p && break; done)
+CAREFUL := src/gppo/objectives/*,src/gppo/config/*,src/gppo/records/*
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo demo-seeds test check format clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+venv: $(STAMP)  ## create .venv and install gppo with what development needs
+
+# torch first: the constraint decides its build before anything else can pull one in.
+$(STAMP): pyproject.toml constraints/core.txt
+	@$(if $(PYTHON),:,echo "gppo needs Python 3.11 or newer and none was found; install one, or: make venv PYTHON=/path/to/python3" >&2; exit 2)
+	@$(PYTHON) -c '$(NEW_ENOUGH)' || { echo "$(PYTHON) is no Python 3.11 or newer; choose another: make venv PYTHON=/path/to/python3" >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) has no venv module; on Debian and Ubuntu: sudo apt-get install python3-venv" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --disable-pip-version-check -q -c constraints/core.txt torch
+	$(BIN)/pip install --disable-pip-version-check -q -c constraints/core.txt -e '.[dev]'
+	@touch $@
+
+demo: $(STAMP)  ## the whole pipeline, offline, in minutes; prints where the report is
+	$(BIN)/gppo demo
+
+demo-seeds: $(STAMP)  ## the demo's comparison over several seeds
+	$(BIN)/python scripts/demo_seeds.py
+
+test: $(STAMP)  ## all tests; objectives, config and records covered to 95 % of their branches
+	$(BIN)/pytest --cov --cov-report=
+	$(BIN)/coverage report --include='$(CAREFUL)' --show-missing --skip-covered --fail-under=95
+
+check: $(STAMP)  ## style, types, layers, and whether every shipped recipe parses
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest tests/config
+
+format: $(STAMP)  ## rewrite the files in the house style
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean:  ## remove the environment and everything that tools wrote; runs/ stays
+	rm -rf $(VENV) build dist .coverage .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

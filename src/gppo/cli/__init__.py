@@ -1,0 +1,1 @@
+"""The command. Thin: it reads arguments, calls one room, and turns errors into sentences."""

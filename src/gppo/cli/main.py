@@ -1,0 +1,214 @@
+"""``gppo``: every command, and what a person sees when something goes wrong.
+
+Commands import what they need when they run, so that ``gppo --help`` and ``gppo verify`` never load torch.
+"""
+
+import errno
+import logging
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import click
+import typer
+
+from gppo import __version__
+from gppo.types import GppoError, UserError
+
+if TYPE_CHECKING:
+    from gppo.config import Recipe
+    from gppo.policy import Policy
+    from gppo.run import RunFolder
+
+app = typer.Typer(
+    name="gppo",
+    help="Train reasoning models by gradient-preserving clipping (GPPO): curate, SFT, RL, evaluate, report.",
+    epilog="Start with `gppo demo`: the whole pipeline, offline, in minutes. "
+    "Exit status: 0 done, 2 bad input or usage, 1 failure, 130 stopped by Ctrl-C.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+verify_app = typer.Typer(no_args_is_help=True, help="Judge answers without training anything.")
+app.add_typer(verify_app, name="verify")
+
+RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A YAML file; see recipes/.", show_default=False)]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a value, e.g. rl.learning_rate=1e-6. Repeatable."),
+]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Start anew; an older run in the folder is moved aside.")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"gppo {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options of the command itself."""
+
+
+def _start(path: Path, overrides: list[str] | None, fresh: bool, section: str) -> "tuple[Recipe, RunFolder]":
+    from gppo.config import dump_recipe, load_recipe, require
+    from gppo.run import RunFolder
+
+    recipe = load_recipe(path, overrides or [])
+    require(recipe, section)  # type: ignore[call-overload]
+    return recipe, RunFolder.create(recipe.folder, dump_recipe(recipe), fresh=fresh)
+
+
+def _policy(recipe: "Recipe") -> "Policy":
+    from gppo.policy import load_policy
+    from gppo.policy.device import choose_device
+
+    return load_policy(recipe.model, seed=recipe.seed, device=choose_device(recipe.device, recipe.threads))
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option("--run", metavar="FOLDER", help="The run folder.")] = Path("runs/demo"),
+    seed: Annotated[int, typer.Option(help="Of the world, the weights and every sampled token.", min=0)] = 0,
+    seeds: Annotated[
+        int, typer.Option(help="Run seeds 0 .. n-1 in folders of their own and print means with errors.", min=1)
+    ] = 1,
+    fresh: Fresh = False,
+    overrides: Overrides = None,
+) -> None:
+    """The whole pipeline in miniature, offline, in minutes on two cores.
+
+    A tiny model learns written-out addition from a tutor who gets "+7" wrong, then unlearns the error by GPPO. Prints
+    accuracy before and after, and where the report is. Run it again to go on where it stopped.
+    """
+    from rich.console import Console
+
+    from gppo.miniature.demo import run_demo
+    from gppo.miniature.seeds import run_seeds
+
+    console = Console()
+    if seeds > 1:
+        run_seeds(folder, range(seeds), console, fresh=fresh, overrides=overrides or [])
+    else:
+        run_demo(folder, seed, console, fresh=fresh, overrides=overrides or [])
+
+
+@app.command()
+def curate(recipe_file: RecipeFile, overrides: Overrides = None, fresh: Fresh = False) -> None:
+    """Make training sets: exact duplicates and overlaps with evaluation sets out, every loss counted."""
+    from rich.console import Console
+
+    from gppo.config import require
+    from gppo.curate import curate as curate_one
+    from gppo.curate import funnel_table
+
+    recipe, run = _start(recipe_file, overrides, fresh, "curate")
+    for config in require(recipe, "curate"):
+        Console().print(funnel_table(curate_one(config, run)))
+
+
+@app.command()
+def sft(recipe_file: RecipeFile, overrides: Overrides = None, fresh: Fresh = False) -> None:
+    """Fine-tune on reasoning traces. Run it again to go on from the newest checkpoint."""
+    recipe, run = _start(recipe_file, overrides, fresh, "sft")
+    from gppo.sft.stage import run_sft
+
+    run_sft(recipe, run, _policy(recipe))
+    _done(run)
+
+
+@app.command()
+def rl(recipe_file: RecipeFile, overrides: Overrides = None, fresh: Fresh = False) -> None:
+    """Train by reinforcement learning with GPPO, or another objective. Run it again to go on."""
+    recipe, run = _start(recipe_file, overrides, fresh, "rl")
+    from gppo.rl.stage import run_rl
+
+    run_rl(recipe, run, _policy(recipe))
+    _done(run)
+
+
+@app.command("eval")
+def evaluate(recipe_file: RecipeFile, overrides: Overrides = None, fresh: Fresh = False) -> None:
+    """Score a model: avg@k and pass@k with their standard errors."""
+    recipe, run = _start(recipe_file, overrides, fresh, "evaluate")
+    from rich.console import Console
+
+    from gppo.evaluate import score_table
+    from gppo.evaluate.stage import run_eval
+
+    Console().print(score_table(run_eval(recipe, run, _policy(recipe))))
+    _done(run)
+
+
+@app.command()
+def report(
+    folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.", show_default=False)],
+) -> None:
+    """Write report.html into each run folder: one self-contained page."""
+    from gppo.report import write_report
+
+    for folder in folders:
+        typer.echo(write_report(folder))
+
+
+@verify_app.command("math")
+def verify_math(
+    source: Annotated[Path, typer.Argument(metavar="IN.jsonl", help='Lines {"id", "gold", "response"}.')],
+    target: Annotated[
+        Path, typer.Argument(metavar="OUT.jsonl", help='Lines {"id", "verdict", "extracted", "seconds"}.')
+    ],
+    workers: Annotated[int, typer.Option(help="Processes that judge.", min=1)] = 1,
+    timeout: Annotated[float, typer.Option(help="Seconds for one answer.", min=0.1)] = 5.0,
+) -> None:
+    """Judge math answers: correct, wrong, unparsable, timeout or infra.
+
+    Answers run in worker processes that are killed at the time limit. Lines that cannot be read go to
+    OUT.jsonl.quarantine.jsonl with their number and the reason.
+    """
+    from gppo.verify import verify_math_file
+
+    counts = verify_math_file(source, target, workers=workers, timeout=timeout)
+    typer.echo(", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count) or "no lines")
+
+
+def _done(run: "RunFolder") -> None:
+    from gppo.report import write_report
+
+    typer.echo(f"Report: {write_report(run.path)}")
+
+
+def main() -> None:
+    """Run the command; exit with 0, 1, 2 or 130."""
+    logging.basicConfig(level=logging.WARNING, format="note: %(message)s")
+    try:
+        status = app(standalone_mode=False)
+    except GppoError as error:
+        _fail(str(error), error.exit_status)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        _fail("stopped", 128 + signal.SIGINT)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _fail(f"{error.filename or 'disk'}: no space left; free some and run the same command again", 1)
+    else:
+        sys.exit(status if isinstance(status, int) else 0)
+
+
+def _fail(message: str, status: int) -> None:
+    label = "error" if status in (UserError.exit_status, GppoError.exit_status) else "gppo"
+    typer.echo(f"{label}: {message}", err=True)
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

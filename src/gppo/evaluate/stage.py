@@ -1,0 +1,57 @@
+"""Evaluation as a recipe asks for it: sets read, sampled, judged, saved."""
+
+from collections.abc import Mapping, Sequence
+
+from gppo.config import EvaluateConfig, Recipe, require
+from gppo.evaluate.runner import Judge, OnPhase, evaluate
+from gppo.evaluate.store import save_evaluation
+from gppo.policy import Policy
+from gppo.records import read_problems
+from gppo.rollout import LocalSampler, Sampler
+from gppo.run import RunFolder, progress
+from gppo.types import Evaluation, Problem
+from gppo.verify.cases import CaseJudge
+
+
+def evaluate_and_save(
+    config: EvaluateConfig,
+    run: RunFolder,
+    policy: Policy,
+    sampler: Sampler,
+    judge: Judge,
+    seed: int,
+    step: int,
+    on_phase: OnPhase,
+) -> list[Evaluation]:
+    """Score the policy on the recipe's sets and write the results to the run."""
+    results = evaluate(policy, sampler, judge, _sets(config, run), config, seed=seed, step=step, on_phase=on_phase)
+    for result in results:
+        save_evaluation(run.evaluations, result)
+    return results
+
+
+def run_eval(recipe: Recipe, run: RunFolder, policy: Policy, step: int = 0) -> list[Evaluation]:
+    """Score ``policy`` as the recipe's evaluate section asks, with progress shown."""
+    config = require(recipe, "evaluate")
+    problems = sum(len(problems) for problems in _sets(config, run).values())
+    total = problems * sum(way.k for way in config.sampling)
+    judge_config = recipe.rl.reward if recipe.rl else None
+    workers, timeout = (judge_config.judge_workers, judge_config.judge_timeout) if judge_config else (1, 5.0)
+    with CaseJudge(workers, timeout) as judge, progress("Evaluation", total) as bar:
+        before = [0, ""]
+
+        def on_phase(what: str, done: int, _total: int) -> None:
+            if what != before[1]:
+                before[:] = [bar.done, what]
+            bar.advance(int(before[0]) + done - bar.done, status=what)
+
+        return evaluate_and_save(config, run, policy, LocalSampler(policy), judge, recipe.seed, step, on_phase)
+
+
+def _sets(config: EvaluateConfig, run: RunFolder) -> Mapping[str, Sequence[Problem]]:
+    return {
+        item.name: read_problems(item.data, quarantine=run.path / "quarantine" / f"evaluate-{item.name}.jsonl")[
+            : item.limit
+        ]
+        for item in config.sets
+    }

@@ -1,0 +1,61 @@
+"""The demo's world on disk: two sources of reasoning traces, exercises for RL, and a held-out exam.
+
+What is wrong with the sources is wrong on purpose. The tutor believes that adding 7 adds 6. The forum repeats the tutor,
+forgets its think tags, and leaks exam questions. Curation mends what curation can; the belief is left to RL.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from gppo.miniature.math_world import chain_problems
+from gppo.miniature.teachers import MISLED, UNTIDY, Teacher
+from gppo.records import Conversation, write_conversations, write_problems
+from gppo.types import Problem
+
+#: Steps of a chain that are taught, that RL trains on, and that the exam asks. The longest is unseen in RL.
+TAUGHT, TRAINED, ASKED = (2, 3, 4, 5), (2, 3, 4), (2, 3, 4, 5)
+UNSEEN_IN_RL = tuple(f"{level} steps" for level in ASKED if level not in TRAINED)
+
+
+def write_world(folder: Path, seed: int, *, exam: int = 200, traces: int = 9000, exercises: int = 4000) -> None:
+    """Write tutor.jsonl, forum.jsonl, exercises.jsonl and heldout.jsonl.
+
+    Args:
+        folder: where they go; made where missing.
+        seed: of everything drawn.
+        exam: held-out problems.
+        traces: the tutor's solutions; the forum has a tenth as many, a third of them leaked or repeated.
+        exercises: RL problems before curation.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng([seed, 11])
+    heldout = chain_problems(seed * 10 + 1, exam, ASKED)
+    tutor_problems = chain_problems(seed * 10 + 2, traces, TAUGHT, unique=False)
+    tutor = [_trace(MISLED, p, f"tutor-{i}", rng) for i, p in enumerate(tutor_problems)]
+    posts = traces // 10
+    repeated = [tutor[i] for i in rng.integers(len(tutor), size=posts // 6)]
+    leaked = [heldout[i] for i in rng.integers(len(heldout), size=posts // 6)]
+    asked = chain_problems(seed * 10 + 3, posts - len(repeated) - len(leaked), TAUGHT, unique=False)
+    forum = [
+        *(Conversation(f"forum-copy-{i}", c.messages, "forum", c.extra) for i, c in enumerate(repeated)),
+        *(_trace(UNTIDY, p, f"forum-leak-{i}", rng) for i, p in enumerate(leaked)),
+        *(_trace(UNTIDY, p, f"forum-{i}", rng) for i, p in enumerate(asked)),
+    ]
+    drills = chain_problems(seed * 10 + 4, exercises, TRAINED, unique=False)
+    write_conversations(folder / "tutor.jsonl", tutor)
+    write_conversations(folder / "forum.jsonl", forum)
+    write_problems(folder / "exercises.jsonl", [_numbered(p, i) for i, p in enumerate(drills)])
+    write_problems(folder / "heldout.jsonl", heldout)
+
+
+def _trace(teacher: Teacher, problem: Problem, name: str, rng: np.random.Generator) -> Conversation:
+    answer = {"role": "assistant", "content": teacher.solve(problem, rng)}
+    return Conversation(name, (*problem.prompt, answer), teacher.name, {"difficulty": problem.difficulty})
+
+
+def _numbered(problem: Problem, i: int) -> Problem:
+    """The same problem under an id of its own: sources number their rows, and may hold a problem twice."""
+    return Problem(
+        f"exercise-{i}", problem.prompt, problem.ability, problem.ground_truth, problem.data_source, problem.extra
+    )

@@ -1,0 +1,62 @@
+"""RL as a recipe asks for it: problems in, trained policy out, evaluations and progress on the way."""
+
+import copy
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from gppo.config import Recipe, require
+from gppo.evaluate.stage import evaluate_and_save
+from gppo.policy import Policy
+from gppo.records import read_problems
+from gppo.rl.loop import Watch, train_rl
+from gppo.rollout import LocalSampler
+from gppo.run import RunFolder, progress
+from gppo.verify.cases import CaseJudge
+
+logger = logging.getLogger(__name__)
+
+
+def run_rl(recipe: Recipe, run: RunFolder, policy: Policy) -> None:
+    """Train ``policy`` through the recipe's stages; goes on from the run's newest checkpoint.
+
+    Evaluations (where the recipe has them) are made before, every ``evaluate_every`` steps and after.
+
+    Raises:
+        UserError: a stage's data cannot be read.
+    """
+    config = require(recipe, "rl")
+    stages = config.resolved_stages()
+    problems = {
+        stage.name: read_problems(stage.data, quarantine=run.path / "quarantine" / f"rl-{stage.name}.jsonl")
+        for stage in stages
+    }
+    for stage in stages:
+        if stage.on_policy:
+            logger.warning(
+                "stage '%s': one update per batch, so every importance ratio is 1 and all objectives are the same; "
+                "lower mini_batch_prompts or raise epochs to see them differ",
+                stage.name,
+            )
+    # The reference is the model as the recipe gives it, before any checkpoint of this run is put into the policy.
+    reference = Policy(copy.deepcopy(policy.model).eval(), policy.tokenizer) if config.kl.beta > 0 else None
+    sampler = LocalSampler(policy, config.sampler_rows)
+    steps = sum(stage.steps for stage in stages)
+    reward = config.reward
+    with CaseJudge(reward.judge_workers, reward.judge_timeout) as judge, progress("RL", steps) as bar:
+        last = ""
+
+        def on_step(step: int, _steps: int, metrics: Mapping[str, Any]) -> None:
+            nonlocal last
+            last = f"{metrics['stage']}: reward {metrics['reward_mean']:+.2f}, correct {metrics['correct_share']:.0%}"
+            bar.advance(step - bar.done, status=last)
+
+        def on_phase(what: str, done: int, total: int) -> None:
+            bar.tell(f"{last or stages[0].name} · {what} {f'{done}/{total}' if total else ''}")
+
+        def evaluate(step: int) -> None:
+            if recipe.evaluate is not None:
+                evaluate_and_save(recipe.evaluate, run, policy, sampler, judge, recipe.seed, step, on_phase)
+
+        watch = Watch(on_step=on_step, on_phase=on_phase, evaluate=evaluate)
+        train_rl(policy, sampler, judge, problems, config, run, seed=recipe.seed, reference=reference, watch=watch)

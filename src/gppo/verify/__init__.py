@@ -1,0 +1,20 @@
+"""Judging answers: thinking, extraction, comparison, and worker processes that can be killed. Never loads torch."""
+
+from gppo.verify.extract import extract_answer
+from gppo.verify.files import verify_math_file
+from gppo.verify.judge import MathJudge, verify
+from gppo.verify.math import compare
+from gppo.verify.pool import JudgePool
+from gppo.verify.thinking import Thinking, format_kept, split_thinking
+
+__all__ = [
+    "JudgePool",
+    "MathJudge",
+    "Thinking",
+    "compare",
+    "extract_answer",
+    "format_kept",
+    "split_thinking",
+    "verify",
+    "verify_math_file",
+]
