@@ -5,7 +5,7 @@ chunk again in the backward; ``single_pass_logprobs`` is told the coefficients w
 
 With logits l = (h W^T + b) / temperature and p = softmax(l):
 
-    log pi(y) = l_y - logsumexp(l),    d log pi(y) / d l = onehot(y) - p,    entropy = logsumexp(l) - sum_v p_v l_v
+    log pi(y) = l_y - logsumexp(l),    d log pi(y) / d l = onehot(y) - p,    entropy = -sum_v p_v log p_v
 """
 
 from collections.abc import Callable
@@ -69,8 +69,9 @@ def _grad_logits_(logits_nV: Tensor, lse_n: Tensor, targets_n: Tensor, grad_n: T
 
 
 def _entropy(logits_nV: Tensor, lse_n: Tensor) -> Tensor:
-    probs_nV = (logits_nV - lse_n[:, None]).exp_()
-    return lse_n - probs_nV.mul_(logits_nV).sum(1)
+    # Not logsumexp - sum p l: with large logits that is a small difference of large numbers.
+    logprobs_nV = logits_nV - lse_n[:, None]
+    return -logprobs_nV.exp().mul_(logprobs_nV).sum(1)
 
 
 class _ChunkedLogprobs(torch.autograd.Function):

@@ -90,7 +90,7 @@ class Normal:
 
 def normalise(answer: str) -> Normal:
     """Spell an answer in one way and cut its unit off. Never raises; time grows with the square of the length."""
-    text = answer.translate(_UNICODE).strip().strip("*").strip()
+    text = re.sub(r"\s+", " ", answer.translate(_UNICODE)).strip(" *")
     if r"\begin" not in text:  # where rows end with two backslashes
         text = _DOUBLED.sub(r"\\", text)
     for pattern, replacement in _SPELLING:
