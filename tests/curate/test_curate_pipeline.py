@@ -126,7 +126,7 @@ def test_bad_rows_are_kept_with_the_reason_and_counted(tmp_path, run):
     result = curate(config(tmp_path, [tmp_path / "a.jsonl"]), run)
     first = result.funnel[0]
     assert (first.rows_in, first.rows_out) == (3, 1)
-    quarantine = run.path / "quarantine" / "1-a.quarantine.jsonl"
+    quarantine = run.path / "quarantine" / "the-set" / "1-a.quarantine.jsonl"
     assert str(quarantine) in first.why
     assert [line["line"] for line in lines(quarantine)] == [2, 3]
     assert not list(tmp_path.glob("*.quarantine.jsonl"))
@@ -149,6 +149,24 @@ def test_the_same_run_started_again_has_one_funnel(tmp_path, run):
     assert first == second
     assert len(run.read_metrics("funnel")) == 3
     assert len(run.read_metrics("other")) == 1
+
+
+def test_two_sets_of_one_run_keep_their_lines_and_files_apart(tmp_path, run):
+    write_problems(tmp_path / "a.jsonl", [problem("1", "Find x.")])
+    (tmp_path / "more").mkdir()
+    write_conversations(tmp_path / "more" / "a.jsonl", [conversation("1", "Find x.", "4")])
+    for file in (tmp_path / "a.jsonl", tmp_path / "more" / "a.jsonl"):
+        file.write_text(file.read_text() + "{}\n" * (file.parent == tmp_path))
+    for _ in range(2):
+        curate(config(tmp_path, [tmp_path / "a.jsonl"], name="RL set"), run)
+        curate(config(tmp_path, [tmp_path / "more" / "a.jsonl"], name="SFT 集", output=tmp_path / "sft.jsonl"), run)
+    assert [line["set"] for line in run.read_metrics("funnel")] == ["RL set"] * 3 + ["SFT 集"] * 3
+    assert sorted(file.name for file in run.path.glob("*.jsonl")) == [
+        "decontamination-rl-set.jsonl",
+        "decontamination-sft-集.jsonl",
+        "metrics.jsonl",
+    ]
+    assert [file.parent.name for file in run.path.glob("quarantine/*/*")] == ["rl-set"]
 
 
 def test_funnel_table_shows_what_went_where(tmp_path, run):

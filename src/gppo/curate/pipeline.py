@@ -4,7 +4,6 @@ Records stream through; what stays in memory is a digest and an id for each of t
 Parquet output is held whole until it is written.)
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -16,7 +15,7 @@ from rich.table import Table
 from gppo.config import CurateConfig
 from gppo.curate.decontaminate import OverlapIndex, build_index, find_hits
 from gppo.curate.dedup import conversation_key, problem_key, question, unique
-from gppo.curate.sources import Kind, Source, Training, kind_of, open_sources, read_sources
+from gppo.curate.sources import Kind, Source, Training, file_name, kind_of, open_sources, read_sources
 from gppo.records import Conversation, Quarantine, read_problems, write_conversations, write_problems
 from gppo.run import RunFolder
 from gppo.types import Problem, UserError
@@ -69,20 +68,21 @@ class CurateResult:
 def curate(config: CurateConfig, run: RunFolder) -> CurateResult:
     """Make a training set and write it.
 
-    The run gets the funnel as "funnel" lines and the hits in ``decontamination-<name>.jsonl``. Rows that cannot be used, of
-    sources and of evaluation sets, are kept in ``<run>/quarantine``.
+    The run gets the funnel as "funnel" lines and the hits in ``decontamination-<name>.jsonl``. Rows that cannot be
+    used, of sources and of evaluation sets, are kept in ``<run>/quarantine/<name>``.
 
     Raises:
         UserError: a source or an evaluation set cannot be read, the sources are of two kinds, the output is one of the
             inputs, or nothing is left.
     """
     _refuse_to_overwrite(config)
-    sources = open_sources(config.sources, run.path / "quarantine")
+    quarantine = run.path / "quarantine" / file_name(config.name)
+    sources = open_sources(config.sources, quarantine)
     kind = kind_of(sources)
-    index, against = _evaluation_index(config, run.path / "quarantine")
+    index, against = _evaluation_index(config, quarantine)
     distinct: Counter[str] = Counter()
     clean: Counter[str] = Counter()
-    hits = run.path / f"decontamination-{_slug(config.name)}.jsonl"
+    hits = run.path / f"decontamination-{file_name(config.name)}.jsonl"
     with atomic_file(hits) as hits_file:
         items = _counted(unique(read_sources(sources, kind), _key), distinct)
         items = _counted(_without_hits(items, index, hits_file), clean)
@@ -93,7 +93,7 @@ def curate(config: CurateConfig, run: RunFolder) -> CurateResult:
         _step(f"{config.ngram}-gram overlap", distinct, clean, against),
     )
     # A second start of the same run replaces the lines of the first.
-    run.truncate_metrics(lambda line: line["kind"] != "funnel" or line["set"] != config.name)
+    run.truncate_metrics(lambda line: line["kind"] != "funnel" or line.get("set") != config.name)
     for step in funnel:
         run.log("funnel", set=config.name, **asdict(step))
     return CurateResult(config.name, kind, config.output, hits, funnel)
@@ -117,10 +117,6 @@ _DUPLICATES: dict[Kind, str] = {
     "problems": "asks the same as an earlier one",
     "conversations": "asks the same and answers to the letter as an earlier one",
 }
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-").lower() or "set"
 
 
 def _refuse_to_overwrite(config: CurateConfig) -> None:

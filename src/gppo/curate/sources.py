@@ -32,10 +32,15 @@ class Source:
     usable: int = 0
 
 
+def file_name(name: str) -> str:
+    """A name as part of a file's name: lower case, letters and digits of any script, the rest "-"."""
+    return re.sub(r"[\W_]+", "-", name).strip("-").lower() or "unnamed"
+
+
 def open_sources(configs: Sequence[SourceConfig], folder: Path) -> list[Source]:
     """Sources with a quarantine file each in ``folder``."""
     return [
-        Source(config.name, config.data, Quarantine(folder / f"{position}-{_file_name(config.name)}.quarantine.jsonl"))
+        Source(config.name, config.data, Quarantine(folder / f"{position}-{file_name(config.name)}.quarantine.jsonl"))
         for position, config in enumerate(configs, start=1)
     ]
 
@@ -99,7 +104,3 @@ def _named(record: Training, name: str, source: str) -> Training:
     if isinstance(record, Problem):
         return dataclasses.replace(record, id=name, data_source=record.data_source or source)
     return dataclasses.replace(record, id=name, source=record.source or source)
-
-
-def _file_name(name: str) -> str:
-    return re.sub(r"[^\w-]+", "_", name)

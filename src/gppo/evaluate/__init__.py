@@ -18,7 +18,7 @@ from gppo.evaluate.store import (
     save_evaluation,
     summary_to_json,
 )
-from gppo.evaluate.table import before_after_table
+from gppo.evaluate.table import before_after_table, score_table
 
 __all__ = [
     "PairedDifference",
@@ -34,6 +34,7 @@ __all__ = [
     "problem_means",
     "save_evaluation",
     "score",
+    "score_table",
     "summarise",
     "summary_to_json",
 ]

@@ -1,12 +1,12 @@
 """Scores before and after, as a table for the terminal."""
 
 from collections.abc import Sequence
-from math import isnan
+from math import isnan, nan
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gppo.evaluate.statistics import Score, paired_difference, score
+from gppo.evaluate.statistics import Score, paired_difference, score, summarise
 from gppo.types import Evaluation
 
 if TYPE_CHECKING:
@@ -42,6 +42,35 @@ def before_after_table(before: Sequence[Evaluation], after: Sequence[Evaluation]
         table.add_section()
         for cells in _rows(name, before_of.get(name), after_of.get(name)):
             table.add_row(*map(escape, cells))
+    return table
+
+
+def score_table(evaluations: Sequence[Evaluation]) -> "Table":
+    """avg@k with both standard errors, pass@k, lengths and truncation, one row for each evaluation.
+
+    Args:
+        evaluations: each way of sampling each set.
+    """
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title="Accuracy, %", caption="± standard error over problems, then over samples of these problems")
+    table.add_column("set and sampling")
+    for heading in ("problems", "k", "avg@k", "± problems", "± samples", "pass@k", "mean tokens", "truncated"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for evaluation in evaluations:
+        summary = summarise(evaluation)
+        found = summary.score
+        best = max(summary.pass_at, default=0)
+        table.add_row(
+            escape(evaluation.name),
+            str(found.problems),
+            str(evaluation.correct_PK.shape[1]),
+            *(_percent(share, nan) for share in (found.avg, found.se_question, found.se_sampling)),
+            f"{_percent(summary.pass_at[best], nan)} (k={best})" if best else NOTHING,
+            NOTHING if isnan(summary.mean_length) else f"{summary.mean_length:.0f}",
+            _percent(summary.truncated_share, nan),
+        )
     return table
 
 

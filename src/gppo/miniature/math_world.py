@@ -1,7 +1,7 @@
 """Miniature mathematics: chains of one-digit additions, written out step by step.
 
-A problem of level L adds L digits to a first one. It can be made to contain a step "+7", which is where a teacher with the
-misconception goes wrong: always the same way, so that a student learns it as if it were true.
+A problem of level L adds L digits to a first one. It can be made to contain a step "+7", which is where a teacher with
+the misconception goes wrong: always the same way, so that a student learns it as if it were true.
 """
 
 from collections.abc import Sequence

@@ -24,7 +24,9 @@ def run_seeds(
         runs.append(run_demo(own, seed, console, fresh=fresh, overrides=overrides))
     console.rule(f"{len(runs)} seeds")
     console.print(seeds_table(runs))
-    clip = [np.mean([line["clip_fraction"] for line in run.read_metrics("rl") if "clip_fraction" in line]) for run in runs]
+    clip = [
+        np.mean([line["clip_fraction"] for line in run.read_metrics("rl") if "clip_fraction" in line]) for run in runs
+    ]
     console.print("Mean clip fraction by seed: " + ", ".join(f"{share:.2%}" for share in clip))
 
 

@@ -1,7 +1,7 @@
 """The demo's world on disk: two sources of reasoning traces, exercises for RL, and a held-out exam.
 
-What is wrong with the sources is wrong on purpose. The tutor believes that adding 7 adds 6. The forum repeats the tutor,
-forgets its think tags, and leaks exam questions. Curation mends what curation can; the belief is left to RL.
+What is wrong with the sources is wrong on purpose. The tutor believes that adding 7 adds 6. The forum repeats the
+tutor, forgets its think tags, and leaks exam questions. Curation mends what curation can; the belief is left to RL.
 """
 
 from pathlib import Path
@@ -11,7 +11,7 @@ import numpy as np
 from gppo.miniature.math_world import chain_problems
 from gppo.miniature.teachers import MISLED, UNTIDY, Teacher
 from gppo.records import Conversation, write_conversations, write_problems
-from gppo.types import Problem
+from gppo.types import Message, Problem
 
 #: Steps of a chain that are taught, that RL trains on, and that the exam asks. The longest is unseen in RL.
 TAUGHT, TRAINED, ASKED = (2, 3, 4, 5), (2, 3, 4), (2, 3, 4, 5)
@@ -50,7 +50,7 @@ def write_world(folder: Path, seed: int, *, exam: int = 200, traces: int = 9000,
 
 
 def _trace(teacher: Teacher, problem: Problem, name: str, rng: np.random.Generator) -> Conversation:
-    answer = {"role": "assistant", "content": teacher.solve(problem, rng)}
+    answer: Message = {"role": "assistant", "content": teacher.solve(problem, rng)}
     return Conversation(name, (*problem.prompt, answer), teacher.name, {"difficulty": problem.difficulty})
 
 

@@ -95,8 +95,9 @@ class Policy:
 
     def _whole_logits(self, batch: TokenBatch, temperature: float) -> tuple[Tensor, Tensor]:
         logits_BLV = self.model(input_ids=batch.ids_BL, use_cache=False).logits
-        logits_NV = logits_BLV.flatten(0, 1)[batch.predicts_N].float() / temperature
-        logprobs_NV = logits_NV.log_softmax(-1)
+        logits_NV = logits_BLV.flatten(0, 1)[batch.predicts_N]
+        wide = torch.promote_types(logits_NV.dtype, torch.float32)
+        logprobs_NV = (logits_NV.to(wide) / temperature).log_softmax(-1)
         entropy_N = -(logprobs_NV.detach().exp() * logprobs_NV.detach()).sum(-1)
         return logprobs_NV.gather(1, batch.targets_N[:, None]).squeeze(1), entropy_N
 

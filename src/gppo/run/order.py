@@ -8,8 +8,8 @@ import numpy as np
 def permuted_indices(start: int, count: int, size: int, seed: Sequence[int]) -> np.ndarray:
     """Items at positions start .. start + count - 1 of the sequence, int64 [count].
 
-    Every epoch of ``size`` items is a permutation of its own. The order depends on the arguments alone, so a resumed run
-    needs its position and nothing else.
+    Every epoch of ``size`` items is a permutation of its own. The order depends on the arguments alone, so a resumed
+    run needs its position and nothing else.
 
     Args:
         start: first position.
