@@ -90,6 +90,7 @@ def rl_line(step: int, planned: int, rng: np.random.Generator) -> dict:
         "length_mean": 52 + 4 * p + rng.normal(0, 0.4),
         "length_p95": 61 + 5 * p + rng.normal(0, 0.5),
         "groups_kept": kept,
+        "groups_mixed": kept,
         "groups_all_correct": right,
         "groups_all_wrong": 64 - kept - right,
         "learning_rate": 2e-5,

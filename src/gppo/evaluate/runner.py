@@ -29,8 +29,8 @@ def evaluate(
 ) -> list[Evaluation]:
     """Score the policy on every set, in every way of sampling.
 
-    Random numbers depend on the seed, the set, the way of sampling, the problem and the sample, not on the step: two
-    checkpoints meet the same draws, so their paired difference has less noise.
+    Random numbers depend on the seed, the problem and the sample, not on the step nor the way of sampling: two
+    checkpoints, and two temperatures, meet the same draws, so their paired difference has less noise.
 
     Args:
         policy: its tokenizer makes the prompts.

@@ -10,10 +10,11 @@ from gppo.records import read_problems
 from gppo.rollout import LocalSampler, Sampler
 from gppo.run import RunFolder, progress
 from gppo.types import Evaluation, Problem
-from gppo.verify.cases import CaseJudge
+from gppo.verify.cases import CaseJudge, check_abilities
 
 
 def evaluate_and_save(
+    sets: Mapping[str, Sequence[Problem]],
     config: EvaluateConfig,
     run: RunFolder,
     policy: Policy,
@@ -23,8 +24,8 @@ def evaluate_and_save(
     step: int,
     on_phase: OnPhase,
 ) -> list[Evaluation]:
-    """Score the policy on the recipe's sets and write the results to the run."""
-    results = evaluate(policy, sampler, judge, _sets(config, run), config, seed=seed, step=step, on_phase=on_phase)
+    """Score the policy on the sets (from ``read_sets``) and write the results to the run."""
+    results = evaluate(policy, sampler, judge, sets, config, seed=seed, step=step, on_phase=on_phase)
     for result in results:
         save_evaluation(run.evaluations, result)
     return results
@@ -33,22 +34,26 @@ def evaluate_and_save(
 def run_eval(recipe: Recipe, run: RunFolder, policy: Policy, step: int = 0) -> list[Evaluation]:
     """Score ``policy`` as the recipe's evaluate section asks, with progress shown."""
     config = require(recipe, "evaluate")
-    problems = sum(len(problems) for problems in _sets(config, run).values())
-    total = problems * sum(way.k for way in config.sampling)
+    sets = read_sets(config, run)
+    for problems in sets.values():
+        check_abilities(problems)
+    total = sum(map(len, sets.values())) * sum(way.k for way in config.sampling)
     judge_config = recipe.rl.reward if recipe.rl else None
     workers, timeout = (judge_config.judge_workers, judge_config.judge_timeout) if judge_config else (1, 5.0)
     with CaseJudge(workers, timeout) as judge, progress("Evaluation", total) as bar:
-        before = [0, ""]
+        began, current = 0, ""
 
         def on_phase(what: str, done: int, _total: int) -> None:
-            if what != before[1]:
-                before[:] = [bar.done, what]
-            bar.advance(int(before[0]) + done - bar.done, status=what)
+            nonlocal began, current
+            if what != current:
+                began, current = bar.done, what
+            bar.advance(began + done - bar.done, status=what)
 
-        return evaluate_and_save(config, run, policy, LocalSampler(policy), judge, recipe.seed, step, on_phase)
+        return evaluate_and_save(sets, config, run, policy, LocalSampler(policy), judge, recipe.seed, step, on_phase)
 
 
-def _sets(config: EvaluateConfig, run: RunFolder) -> Mapping[str, Sequence[Problem]]:
+def read_sets(config: EvaluateConfig, run: RunFolder) -> Mapping[str, Sequence[Problem]]:
+    """The recipe's sets by name. Bad rows go to ``<run>/quarantine``. A UserError where one cannot be read."""
     return {
         item.name: read_problems(item.data, quarantine=run.path / "quarantine" / f"evaluate-{item.name}.jsonl")[
             : item.limit

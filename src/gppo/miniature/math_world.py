@@ -13,6 +13,9 @@ from gppo.types import Problem
 #: The digit whose addition the misconception gets wrong, and what is added instead.
 MISCONCEIVED_DIGIT, MISCONCEIVED_AS = 7, 6
 
+#: Draws in a row that may repeat an earlier chain before the world counts as exhausted.
+_PATIENCE = 10_000
+
 
 def chain_terms(problem: Problem) -> tuple[int, ...]:
     """The digits of a problem's chain."""
@@ -43,20 +46,30 @@ def chain_problems(
         levels: additions in a chain; problem i has level ``levels[i % len(levels)]``.
         misconceived_share: share of problems with a "+7" in them; the rest has none.
         unique: whether a chain may appear once only.
+
+    Raises:
+        ValueError: there are not that many different chains.
     """
     rng = np.random.default_rng([seed, 7])
-    others = [d for d in range(1, 10) if d != MISCONCEIVED_DIGIT]
     seen: set[tuple[int, ...]] = set()
     problems: list[Problem] = []
     while len(problems) < count:
-        level = levels[len(problems) % len(levels)]
-        terms = rng.choice(others, size=level + 1)
-        if rng.random() < misconceived_share:
-            where = rng.choice(np.arange(1, level + 1), size=rng.integers(1, 1 + (level + 1) // 2), replace=False)
-            terms[where] = MISCONCEIVED_DIGIT
-        chain = tuple(int(t) for t in terms)
-        if unique and chain in seen:
-            continue
+        level, misconceived = levels[len(problems) % len(levels)], rng.random() < misconceived_share
+        for _ in range(_PATIENCE):
+            chain = _draw_chain(rng, level, misconceived)
+            if not unique or chain not in seen:
+                break
+        else:
+            raise ValueError(f"there are not enough different chains of {level} steps for {count} problems")
         seen.add(chain)
         problems.append(chain_problem(chain))
     return problems
+
+
+def _draw_chain(rng: np.random.Generator, level: int, misconceived: bool) -> tuple[int, ...]:
+    """A chain of ``level`` additions; where misconceived, up to half of them add the digit."""
+    terms = rng.choice([d for d in range(1, 10) if d != MISCONCEIVED_DIGIT], size=level + 1)
+    if misconceived:
+        where = rng.choice(np.arange(1, level + 1), size=rng.integers(1, 1 + (level + 1) // 2), replace=False)
+        terms[where] = MISCONCEIVED_DIGIT
+    return tuple(int(term) for term in terms)

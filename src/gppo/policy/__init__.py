@@ -2,8 +2,9 @@
 
 from gppo.policy.chat import encode_conversation, encode_prompt, opens_thinking
 from gppo.policy.checkpoint import Checkpoints
+from gppo.policy.load import load_policy
 from gppo.policy.logprobs import chunked_logprobs, single_pass_logprobs
-from gppo.policy.model import Policy, load_policy
+from gppo.policy.model import Policy
 from gppo.policy.optimizer import Optimizer
 from gppo.policy.packing import micro_batches
 from gppo.policy.tiny import byte_tokenizer, tiny_qwen3

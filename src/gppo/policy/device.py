@@ -15,5 +15,7 @@ def choose_device(wanted: str, threads: int | None) -> str:
         torch.set_num_threads(threads)
     available = torch.cuda.is_available()
     if wanted == "cuda" and not available:
-        raise UserError("device: cuda is asked for and torch sees no GPU; set device to auto or cpu, or mend the driver")
+        raise UserError(
+            "device: cuda is asked for and torch sees no GPU; set device to auto or cpu, or mend the driver"
+        )
     return "cuda" if available and wanted != "cpu" else "cpu"

@@ -8,15 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers.utils import logging as transformers_logging
 
-from gppo.config.model import ModelConfig
 from gppo.policy.head import replaced_head, why_not_fused
 from gppo.policy.logprobs import CoefficientFn, chunked_logprobs, single_pass_logprobs
-from gppo.policy.tiny import byte_tokenizer, tiny_qwen3
 from gppo.types import Batch, UserError
-
-_BYTES = "bytes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +35,22 @@ class Policy:
     Attributes:
         model: any transformers causal LM, possibly wrapped by peft or FSDP2.
         tokenizer: with a chat template.
+        config: the model's, of its text part where it has others.
+        max_context: longest prompt + response, in tokens.
         stop_ids: tokens that end a response.
         unfused_reason: None, or why whole logits are computed for this model.
+
+    Args:
+        model: see above.
+        tokenizer: see above.
+        max_context: None takes the positions the model is made for; more than those is a UserError.
     """
 
-    def __init__(self, model: nn.Module, tokenizer: Any) -> None:
+    def __init__(self, model: nn.Module, tokenizer: Any, max_context: int | None = None) -> None:
         self.model = model
         self.tokenizer = tokenizer
-        self.config = model.config
+        self.config = model.config.get_text_config(decoder=True)  # type: ignore[union-attr, operator]
+        self.max_context = _context(self.config, max_context)
         self.stop_ids = _stop_ids(model, tokenizer)
         self.head: nn.Module = model.get_output_embeddings()  # type: ignore[operator]
         self.unfused_reason = why_not_fused(model, self.head, self.config.vocab_size)
@@ -56,11 +59,6 @@ class Policy:
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.model.parameters()).device
-
-    @property
-    def max_context(self) -> int:
-        """Positions the model is made for."""
-        return int(self.config.max_position_embeddings)
 
     def tokens(self, prompts: tuple[np.ndarray, ...], responses: list[np.ndarray]) -> TokenBatch:
         """Put B prompts and responses side by side; every response token is a target."""
@@ -165,6 +163,15 @@ class Policy:
         self.tokenizer.save_pretrained(folder)
 
 
+def _context(config: Any, asked: int | None) -> int:
+    own = getattr(config, "max_position_embeddings", None)
+    if own is None and asked is None:
+        raise UserError("the model does not say how many positions it is made for; set model.max_context")
+    if own is not None and asked is not None and asked > own:
+        raise UserError(f"model.max_context {asked} is more than the {own} positions the model is made for; lower it")
+    return int(own if asked is None else asked)
+
+
 def _stop_ids(model: nn.Module, tokenizer: Any) -> tuple[int, ...]:
     generation = getattr(model, "generation_config", None)
     declared = getattr(generation, "eos_token_id", None)
@@ -172,53 +179,7 @@ def _stop_ids(model: nn.Module, tokenizer: Any) -> tuple[int, ...]:
     if tokenizer.eos_token_id is not None:
         ids.add(tokenizer.eos_token_id)
     if not ids:
-        raise UserError("neither the model nor its tokenizer names an end-of-text token; set eos_token in the tokenizer")
-    return tuple(sorted(ids))
-
-
-def _load_tokenizer(name: str) -> Any:
-    if name == _BYTES:
-        return byte_tokenizer()
-    from transformers import AutoTokenizer
-
-    try:
-        return AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError) as error:
-        raise UserError(f"no tokenizer could be read from '{name}': {_first_line(error)}") from error
-
-
-def load_policy(config: ModelConfig, *, seed: int, device: str = "cpu") -> Policy:
-    """Build or load the model of a recipe.
-
-    Raises:
-        UserError: nothing can be loaded from the path, or the tokenizer does not fit the model.
-    """
-    transformers_logging.disable_progress_bar()  # a bar for every checkpoint would break the run's own
-    tokenizer = _load_tokenizer(config.tokenizer or str(config.path))
-    if config.tiny is not None:
-        model = tiny_qwen3(config.tiny, tokenizer, seed=seed, max_context=config.max_context or 4096)
-        model = model.to(getattr(torch, config.dtype))
-    else:
-        from transformers import AutoModelForCausalLM
-
-        try:
-            model = AutoModelForCausalLM.from_pretrained(
-                config.path, dtype=getattr(torch, config.dtype), attn_implementation="sdpa"
-            )
-        except (OSError, ValueError, KeyError) as error:
-            raise UserError(
-                f"no causal language model could be read from '{config.path}': {_first_line(error)}; "
-                "give a folder with config.json and safetensors, or a hub id that can be reached"
-            ) from error
-    if len(tokenizer) > model.config.vocab_size:
         raise UserError(
-            f"the tokenizer has {len(tokenizer)} tokens and the model {model.config.vocab_size}: they do not belong "
-            "together; set model.tokenizer to the one that the model was trained with"
+            "neither the model nor its tokenizer names an end-of-text token; set eos_token in the tokenizer"
         )
-    if config.gradient_checkpointing:
-        model.gradient_checkpointing_enable()
-    return Policy(model.to(device), tokenizer)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    return tuple(sorted(ids))

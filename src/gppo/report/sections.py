@@ -57,7 +57,7 @@ def setup(data: RunData) -> Section | None:
     most = max((number(line.get("rows_in")) or 0 for line in data.funnel), default=0)
     funnel = [
         {
-            "step": str(line.get("step", "")),
+            "step": ": ".join(str(line[key]) for key in ("set", "step") if line.get(key)),
             "rows_in": count(line.get("rows_in")),
             "rows_out": count(line.get("rows_out")),
             "why": str(line.get("why", "")),

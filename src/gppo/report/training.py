@@ -60,7 +60,7 @@ def learning(data: RunData) -> Section | None:
             data.rl,
             [
                 Series("groups_all_wrong", "all wrong", "--before"),
-                Series("groups_kept", "mixed", "--accent"),
+                Series("groups_mixed", "mixed", "--accent"),
                 Series("groups_all_correct", "all correct", "--after"),
             ],
             stacked=True,

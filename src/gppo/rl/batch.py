@@ -27,7 +27,7 @@ def make_batch(kept: Sequence[Group], all_correct: Sequence[Group], config: RLCo
         config: advantages, overlong filter.
 
     Returns:
-        None where no row is left.
+        None where no row is left. Rows are in the order of ``kept``, then of ``all_correct``.
     """
     extra = list(all_correct) if config.lm_loss.include_dropped_groups and config.lm_loss.alpha > 0 else []
     groups = [*kept, *extra]
@@ -64,6 +64,4 @@ def mini_batches(batch: Batch, prompts: int, *, seed: int, step: int, epoch: int
     Where groups were dropped there are fewer mini-batches, and the last may be smaller.
     """
     order_P = np.random.default_rng([seed, step, epoch]).permutation(int(batch.group_B.max()) + 1)
-    return [
-        np.flatnonzero(np.isin(batch.group_B, order_P[i : i + prompts])) for i in range(0, len(order_P), prompts)
-    ]
+    return [np.flatnonzero(np.isin(batch.group_B, order_P[i : i + prompts])) for i in range(0, len(order_P), prompts)]

@@ -39,6 +39,12 @@ class Experience:
     seconds_generate: float
     seconds_judge: float
 
+    @property
+    def dropped_correct(self) -> list[Group]:
+        """Groups left out of the policy gradient whose every answer was correct."""
+        kept = {id(group) for group in self.kept}
+        return [group for group in self.groups if id(group) not in kept and group.correct_G.all()]
+
 
 @dataclass(frozen=True, slots=True)
 class Collector:
@@ -101,9 +107,7 @@ class Collector:
             # A problem that comes twice in a step gets other random numbers the second time.
             first = asked[problem.id] * stage.group_size
             asked[problem.id] += 1
-            requests.append(
-                Request(problem.id, request.prompt_ids, tuple(range(first, first + stage.group_size)))
-            )
+            requests.append(Request(problem.id, request.prompt_ids, tuple(range(first, first + stage.group_size))))
         began, finished, total = time.perf_counter(), 0, len(prompts) * stage.group_size
 
         def count(_: Rollout) -> None:

@@ -1,6 +1,6 @@
 """The loop of reinforcement learning.
 
-    problems -> rollouts -> verdicts -> rewards -> advantages -> coefficients -> update -> checkpoint
+problems -> rollouts -> verdicts -> rewards -> advantages -> coefficients -> update -> checkpoint
 """
 
 import time
@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from gppo.config.rl import ResolvedStage, RLConfig
-from gppo.policy import Checkpoints, Optimizer, Policy
+from gppo.policy import Checkpoints, Optimizer, Policy, opens_thinking
 from gppo.rl.batch import make_batch
-from gppo.rl.collect import Collector, Judge, OnPhase
+from gppo.rl.collect import Collector, Experience, Judge, OnPhase
 from gppo.rl.record import rollout_rows, step_metrics
 from gppo.rl.update import Updater
 from gppo.rollout import Request, Sampler, requests_for
-from gppo.policy import opens_thinking
 from gppo.run import RunFolder
 from gppo.run.interrupt import Interrupted, stop_requests
 from gppo.run.rollouts import write_rollouts
@@ -69,11 +68,14 @@ def train_rl(
     Raises:
         Interrupted: a signal asked to stop; a checkpoint was written.
         GppoError: too many responses could not be judged, or gradients were not finite several times in a row.
-        UserError: every prompt of a stage is too long.
+        UserError: every prompt of a stage is too long, or prompts and responses do not fit the model's context; found
+            before anything is sampled.
     """
     watch = watch or Watch()
     stages = config.resolved_stages()
-    steps = sum(stage.steps for stage in stages)
+    stage_of = [index for index, stage in enumerate(stages) for _ in range(stage.steps)]
+    steps = len(stage_of)
+    prompts = [_prompts(policy, problems[stage.name], stage, run) for stage in stages]
     optimizer = Optimizer(policy.model, config.optimizer, steps)
     updater = Updater(policy, optimizer, config, reference)
     collector = Collector(sampler, judge, config, seed, policy.tokenizer)
@@ -84,33 +86,28 @@ def train_rl(
     run.truncate_metrics(lambda line: line.get("kind") != "rl" or line["step"] <= state["step"])
     if state["step"] == 0:
         watch.evaluate(0)
-    first = 0  # global step at which the stage begins
     with stop_requests() as stop:
-        for index, stage in enumerate(stages):
-            if state["step"] >= first + stage.steps:
-                first += stage.steps
-                continue
+        for step in range(state["step"], steps):
+            index = stage_of[step]
+            stage = stages[index]
             if state["stage"] != index:
                 state |= {"stage": index, "cursor": 0}
             optimizer.peak = stage.learning_rate
-            prompts = _prompts(policy, problems[stage.name], stage, run)
-            for step in range(state["step"], first + stage.steps):
-                metrics, state["cursor"] = _train_step(
-                    policy, collector, updater, prompts, stage, index, state["cursor"], step, run, seed, watch
+            experience = collector.collect(prompts[index], stage, index, state["cursor"], step, watch.on_phase)
+            opened = opens_thinking(policy.tokenizer, prompts[index][0][1].prompt_ids)
+            metrics = _learn(experience, opened, updater, stage, step, run, seed, watch)
+            state |= {"step": step + 1, "cursor": experience.cursor}
+            watch.on_step(step + 1, steps, metrics)
+            last = step + 1 == steps
+            if last or (config.evaluate_every and (step + 1) % config.evaluate_every == 0):
+                watch.evaluate(step + 1)
+            if last or stop or (step + 1) % config.save_every == 0:
+                checkpoints.save(step + 1, policy, optimizer, {k: v for k, v in state.items() if k != "step"})
+            if stop and not last:
+                raise Interrupted(
+                    f"stopped after RL step {step + 1} of {steps}; run the same command again to go on",
+                    stop.signum or 2,
                 )
-                state["step"] = step + 1
-                watch.on_step(step + 1, steps, metrics)
-                last = step + 1 == steps
-                if last or (config.evaluate_every and (step + 1) % config.evaluate_every == 0):
-                    watch.evaluate(step + 1)
-                if last or stop or (step + 1) % config.save_every == 0:
-                    checkpoints.save(step + 1, policy, optimizer, {k: v for k, v in state.items() if k != "step"})
-                if stop and not last:
-                    raise Interrupted(
-                        f"stopped after RL step {step + 1} of {steps}; run the same command again to go on",
-                        stop.signum or 2,
-                    )
-            first += stage.steps
     policy.model.eval()
 
 
@@ -118,6 +115,12 @@ def _prompts(
     policy: Policy, problems: Sequence[Problem], stage: ResolvedStage, run: RunFolder
 ) -> list[tuple[Problem, Request]]:
     """The stage's problems with their prompt tokens; prompts that are too long are left out and counted."""
+    longest = stage.max_prompt_tokens + stage.max_response_tokens
+    if longest > policy.max_context:
+        raise UserError(
+            f"stage '{stage.name}': max_prompt_tokens + max_response_tokens is {longest}, more than the model's context "
+            f"of {policy.max_context} tokens; lower one of them"
+        )
     requests, too_long = requests_for(policy.tokenizer, problems, stage.group_size, stage.max_prompt_tokens)
     if not requests:
         raise UserError(
@@ -125,45 +128,43 @@ def _prompts(
             f"{stage.max_prompt_tokens}; raise it, or shorten the prompts"
         )
     if too_long:
-        run.log("info", stage=stage.name, prompts_too_long=len(too_long), first=too_long[0].id)
+        note = {"stage": stage.name, "prompts_too_long": len(too_long), "first": too_long[0].id}
+        # A run that goes on has noted it before.
+        if not any(note.items() <= line.items() for line in run.read_metrics("info")):
+            run.log("info", **note)
     left_out = {problem.id for problem in too_long}
     fitting = [problem for problem in problems if problem.id not in left_out]
     return list(zip(fitting, requests, strict=True))
 
 
-def _train_step(
-    policy: Policy,
-    collector: Collector,
+def _learn(
+    experience: Experience,
+    opened: bool,
     updater: Updater,
-    prompts: Sequence[tuple[Problem, Request]],
     stage: ResolvedStage,
-    stage_index: int,
-    cursor: int,
     step: int,
     run: RunFolder,
     seed: int,
     watch: Watch,
-) -> tuple[dict[str, Any], int]:
-    """One step: sample, judge, reward, update, record. Returns its metrics and the new cursor."""
+) -> dict[str, Any]:
+    """Learn from a step's experience and record it. Returns the step's metrics."""
     began, config = time.perf_counter(), updater.config
-    experience = collector.collect(prompts, stage, stage_index, cursor, step, watch.on_phase)
-    opened = opens_thinking(policy.tokenizer, prompts[0][1].prompt_ids)
     metrics: dict[str, Any] = {"step": step + 1, "stage": stage.name, **step_metrics(experience, opened)}
     if metrics["infra_share"] > config.reward.max_infra_share:
         raise GppoError(
             f"step {step + 1}: {metrics['infra_share']:.0%} of the responses could not be judged (more than "
-            f"rl.reward.max_infra_share {config.reward.max_infra_share:.0%}); the judge is at fault, not the model: look "
-            "at the machine's memory and at `gppo verify math` on one of them, then run the same command again"
+            f"rl.reward.max_infra_share {config.reward.max_infra_share:.0%}); the judge is at fault, not the model: "
+            "look at the machine's memory and at `gppo verify math` on one of them, then run the same command again"
         )
-    all_correct = [group for group in experience.groups if group.correct_G.all()]
-    batch, update = make_batch(experience.kept, all_correct, config), None
+    batch, update = make_batch(experience.kept, experience.dropped_correct, config), None
     watch.on_phase("updating", 0, 0)
-    updating = time.perf_counter()
     if batch is not None:
         update = updater.update(batch, stage, seed=seed, step=step, at=step)
         metrics |= update.metrics
-    metrics |= {"seconds_update": time.perf_counter() - updating, "seconds": time.perf_counter() - began}
+    spent = time.perf_counter() - began
+    sampled = experience.seconds_generate + experience.seconds_judge
+    metrics |= {"seconds_update": spent, "seconds": sampled + spent}
     run.log("rl", **metrics)
     if config.save_rollouts:
         write_rollouts(run.rollouts, step + 1, rollout_rows(experience, batch, update, step=step + 1, stage=stage.name))
-    return metrics, experience.cursor
+    return metrics

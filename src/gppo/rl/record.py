@@ -1,14 +1,16 @@
 """What a step leaves behind: its line of metrics and its saved rollouts."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from gppo.rl.batch import informative
 from gppo.rl.collect import Experience
 from gppo.rl.update import Update
 from gppo.run.rollouts import RolloutRow
-from gppo.types import Batch, Message
+from gppo.types import Batch, Group, Message
 from gppo.verify.thinking import format_kept
 
 
@@ -38,24 +40,31 @@ def step_metrics(experience: Experience, opened: bool) -> dict[str, float]:
         "length_p95": float(np.percentile(lengths, 95)),
         "response_tokens": int(lengths.sum()),
         "groups_kept": len(experience.kept),
-        "groups_all_correct": sum(bool(group.correct_G.all()) for group in groups),
-        "groups_all_wrong": sum(not group.correct_G.any() for group in groups),
+        **_group_kinds(groups),
         "seconds_generate": experience.seconds_generate,
         "seconds_judge": experience.seconds_judge,
     }
 
 
+def _group_kinds(groups: Sequence[Group]) -> dict[str, int]:
+    """Groups with an advantage, and of those without one how many are right, and how many wrong, as far as judged."""
+    mixed = {id(group) for group in informative(groups)}
+    judged = [group for group in groups if id(group) not in mixed and not np.isnan(group.rewards_G).all()]
+    right = sum(bool(group.correct_G[~np.isnan(group.rewards_G)].all()) for group in judged)
+    return {"groups_mixed": len(mixed), "groups_all_correct": right, "groups_all_wrong": len(judged) - right}
+
+
 def rollout_rows(
     experience: Experience, batch: Batch | None, update: Update | None, *, step: int, stage: str
 ) -> list[RolloutRow]:
-    """One row a response; those that the update saw carry their tokens' logprobs, entropy and coefficient."""
-    learned = _rows_in_batch(experience, batch)
+    """One row a response; those that an update learned from carry their tokens' logprobs, entropy and coefficient."""
+    row_of = _rows_in_batch(experience, batch)
     rows = []
     for group, parts in zip(experience.groups, experience.parts, strict=True):
         for g, (rollout, verdict) in enumerate(zip(group.rollouts, group.verdicts, strict=True)):
-            b = learned.get(id(rollout))
+            b = row_of.get(id(rollout))
             tokens: dict[str, Any] = dict.fromkeys(("update_logprobs", "entropy", "coefficient"))
-            if b is not None and update is not None:
+            if b is not None and update is not None and update.learned_B[b]:
                 length = len(rollout.response_ids)
                 tokens = {
                     "update_logprobs": update.logprobs_BT[b, :length],
@@ -89,10 +98,12 @@ def rollout_rows(
 
 
 def _rows_in_batch(experience: Experience, batch: Batch | None) -> dict[int, int]:
-    """Row of the batch by identity of the rollout; a batch starts with the kept groups, in order."""
+    """Row of the batch by identity of the rollout, in the order of ``make_batch``."""
     if batch is None:
         return {}
-    return {id(r): b for b, r in enumerate(r for group in experience.kept for r in group.rollouts)}
+    groups = [*experience.kept, *experience.dropped_correct]
+    rollouts = (rollout for group in groups for rollout in group.rollouts)
+    return {id(rollout): b for b, rollout in zip(range(len(batch)), rollouts, strict=False)}
 
 
 def _as_text(prompt: tuple[Message, ...]) -> str:

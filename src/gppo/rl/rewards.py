@@ -25,8 +25,8 @@ def reward_parts(
     """What a response earns, part by part; the reward is their sum.
 
     ``task``: math +1 or -1; code by ``config.code`` from the share of tests passed. A truncated response, one without
-    its think tags and one without an answer get the task's lowest. ``format``: minus ``format_penalty`` for the last two.
-    ``overlong``: DAPO's soft penalty, from 0 at the start of the buffer to -soft_penalty at the limit
+    its think tags and one without an answer get the task's lowest. ``format``: minus ``format_penalty`` for the last
+    two. ``overlong``: DAPO's soft penalty, from 0 at the start of the buffer to -soft_penalty at the limit
     (https://arxiv.org/abs/2503.14476, Eq. 13). All NaN where the judge failed: masked, never a wrong answer.
     """
     kind = "math" if problem.ability == "math" else config.code

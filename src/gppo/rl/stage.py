@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from gppo.config import Recipe, require
-from gppo.evaluate.stage import evaluate_and_save
-from gppo.policy import Policy
+from gppo.evaluate.stage import evaluate_and_save, read_sets
+from gppo.policy import Checkpoints, Policy
 from gppo.records import read_problems
 from gppo.rl.loop import Watch, train_rl
+from gppo.rl.update import check_objective
 from gppo.rollout import LocalSampler
 from gppo.run import RunFolder, progress
-from gppo.verify.cases import CaseJudge
+from gppo.verify.cases import CaseJudge, check_abilities
 
 logger = logging.getLogger(__name__)
 
@@ -23,14 +24,18 @@ def run_rl(recipe: Recipe, run: RunFolder, policy: Policy) -> None:
     Evaluations (where the recipe has them) are made before, every ``evaluate_every`` steps and after.
 
     Raises:
-        UserError: a stage's data cannot be read.
+        UserError: the objective does not exist, or a set of problems cannot be read or judged.
     """
     config = require(recipe, "rl")
+    check_objective(config)
     stages = config.resolved_stages()
     problems = {
         stage.name: read_problems(stage.data, quarantine=run.path / "quarantine" / f"rl-{stage.name}.jsonl")
         for stage in stages
     }
+    sets = read_sets(recipe.evaluate, run) if recipe.evaluate else {}
+    for found in (*problems.values(), *sets.values()):
+        check_abilities(found)
     for stage in stages:
         if stage.on_policy:
             logger.warning(
@@ -43,7 +48,9 @@ def run_rl(recipe: Recipe, run: RunFolder, policy: Policy) -> None:
     sampler = LocalSampler(policy, config.sampler_rows)
     steps = sum(stage.steps for stage in stages)
     reward = config.reward
-    with CaseJudge(reward.judge_workers, reward.judge_timeout) as judge, progress("RL", steps) as bar:
+    newest = Checkpoints(run.checkpoints / "rl").latest()
+    done = int(newest.name.removeprefix("step-")) if newest else 0
+    with CaseJudge(reward.judge_workers, reward.judge_timeout) as judge, progress("RL", steps, done=done) as bar:
         last = ""
 
         def on_step(step: int, _steps: int, metrics: Mapping[str, Any]) -> None:
@@ -56,7 +63,7 @@ def run_rl(recipe: Recipe, run: RunFolder, policy: Policy) -> None:
 
         def evaluate(step: int) -> None:
             if recipe.evaluate is not None:
-                evaluate_and_save(recipe.evaluate, run, policy, sampler, judge, recipe.seed, step, on_phase)
+                evaluate_and_save(sets, recipe.evaluate, run, policy, sampler, judge, recipe.seed, step, on_phase)
 
         watch = Watch(on_step=on_step, on_phase=on_phase, evaluate=evaluate)
         train_rl(policy, sampler, judge, problems, config, run, seed=recipe.seed, reference=reference, watch=watch)

@@ -11,6 +11,7 @@ from gppo.config.rl import ResolvedStage, RLConfig
 from gppo.objectives import (
     DEFAULT_NORMALISATION,
     TOKEN_LOCAL,
+    Objective,
     TokenFields,
     correction_weights,
     default_params,
@@ -23,7 +24,7 @@ from gppo.objectives import (
 )
 from gppo.policy import Optimizer, Policy, micro_batches
 from gppo.rl.batch import mini_batches
-from gppo.types import Batch
+from gppo.types import Batch, UserError
 
 #: Nats between sampler and trainer, averaged over tokens, up to which the sampler's logprobs serve as the old ones.
 TRUSTED_MISMATCH = 1e-3
@@ -38,12 +39,14 @@ class Update:
         logprobs_BT: float32, nats, as the last update saw each token.
         entropy_BT: float32, nats.
         coefficients_BT: float32, of the last update.
+        learned_B: bool, rows that an update learned from; the fields of the others are 0.
     """
 
     metrics: dict[str, float]
     logprobs_BT: np.ndarray
     entropy_BT: np.ndarray
     coefficients_BT: np.ndarray
+    learned_B: np.ndarray
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,24 @@ class _Seen:
     entropy: list[Tensor] = field(default_factory=list)
     grad_norms: list[float] = field(default_factory=list)
 
+    def flat(self, name: str) -> Tensor:
+        """The values of all tokens seen, [N]; empty where there were none."""
+        return torch.cat([torch.zeros(0), *getattr(self, name)])
+
+
+def check_objective(config: RLConfig) -> Objective:
+    """The recipe's objective; to be called before anything is loaded or sampled.
+
+    Raises:
+        UserError: it or one of its parameters does not exist, or the settings contradict each other.
+    """
+    if config.correction.kind != "none" and config.old_logprobs == "sampled":
+        raise UserError(
+            f"rl.correction {config.correction.kind} corrects from the sampler's to the trainer's old logprobs, and "
+            "rl.old_logprobs 'sampled' puts the first in place of the second; set rl.old_logprobs to auto or recompute"
+        )
+    return get_objective(config.objective.name, config.objective.params)
+
 
 class Updater:
     """Learns from batches.
@@ -74,6 +95,9 @@ class Updater:
         optimizer: takes the steps.
         config: objective, corrections, LM loss, KL.
         reference: the frozen model of the KL penalty, where there is one.
+
+    Raises:
+        UserError: see ``check_objective``.
     """
 
     def __init__(self, policy: Policy, optimizer: Optimizer, config: RLConfig, reference: Policy | None = None) -> None:
@@ -81,8 +105,8 @@ class Updater:
         self.optimizer = optimizer
         self.config = config
         self.reference = reference
+        self.objective = check_objective(config)
         name = config.objective.name
-        self.objective = get_objective(name, config.objective.params)
         self.normalisation = config.objective.normalisation or DEFAULT_NORMALISATION[name]
         params = default_params(name) | config.objective.params
         # Objectives without a clip range are measured against the paper's.
@@ -102,32 +126,35 @@ class Updater:
         """
         self.policy.model.train()
         seen, outputs = _Seen(), {key: torch.zeros(batch.mask_BT.shape) for key in ("logprobs", "entropy", "c")}
+        learned_B = np.zeros(len(batch), dtype=bool)
         fixed, mismatch = self._before(batch, stage.temperature)
-        bad_before, updates = self.optimizer.bad, 0
+        bad_before = self.optimizer.bad
         for epoch in range(stage.epochs):
             for rows in mini_batches(batch, stage.mini_batch_prompts, seed=seed, step=step, epoch=epoch):
-                self._mini_batch(batch, rows, fixed, stage.temperature, seen, outputs)
-                seen.grad_norms.append(self.optimizer.step(at=at))
-                updates += 1
-        flat = {key: torch.cat(getattr(seen, key)) for key in ("log_ratio", "advantages", "weights", "entropy")}
+                live = self._mini_batch(batch, rows, fixed, stage.temperature, seen, outputs)
+                if len(live):
+                    learned_B[live] = True
+                    seen.grad_norms.append(self.optimizer.step(at=at))
+        log_ratio_N = seen.flat("log_ratio")
         metrics = update_diagnostics(
-            flat["log_ratio"],
-            flat["advantages"],
-            flat["weights"],
-            torch.ones_like(flat["log_ratio"], dtype=torch.bool),
-            entropy_BT=flat["entropy"],
+            log_ratio_N,
+            seen.flat("advantages"),
+            seen.flat("weights"),
+            torch.ones_like(log_ratio_N, dtype=torch.bool),
+            entropy_BT=seen.flat("entropy"),
             **self.epsilons,
         )
         finite = [norm for norm in seen.grad_norms if np.isfinite(norm)]
         metrics |= {
             "grad_norm": float(np.mean(finite)) if finite else float("nan"),
-            "updates": updates,
+            "updates": len(seen.grad_norms),
             "bad_updates": self.optimizer.bad - bad_before,
             "learning_rate": self.optimizer.learning_rate(at),
             "lm_tokens": int(batch.lengths_B[batch.correct_B].sum()) if self.config.lm_loss.alpha else 0,
             **mismatch,
         }
-        return Update(metrics, outputs["logprobs"].numpy(), outputs["entropy"].numpy(), outputs["c"].numpy())
+        logprobs_BT, entropy_BT, c_BT = (outputs[key].numpy() for key in ("logprobs", "entropy", "c"))
+        return Update(metrics, logprobs_BT, entropy_BT, c_BT, learned_B)
 
     def _before(self, batch: Batch, temperature: float) -> tuple[_Fixed, dict[str, float]]:
         """Old and reference logprobs, and how far the sampler's are from the trainer's."""
@@ -176,8 +203,12 @@ class Updater:
         temperature: float,
         seen: _Seen,
         outputs: dict[str, Tensor],
-    ) -> None:
-        """Add up the gradient of one mini-batch: normalised by its own tokens, however it is cut."""
+    ) -> np.ndarray:
+        """Add up the gradient of one mini-batch: normalised by its own tokens, however it is cut.
+
+        Returns:
+            those of the rows that have a part in it.
+        """
         mini, device = batch.rows(rows), self.policy.device
         mask_bt = torch.from_numpy(mini.mask_BT)
         learns_bt = mask_bt & torch.from_numpy(mini.policy_row_B)[:, None]
@@ -206,6 +237,7 @@ class Updater:
             for key, value in (("logprobs", logprobs_bt), ("entropy", entropy_bt), ("c", c_bt)):
                 outputs[key][index, :width] = value.float().cpu()
             self._look(fields, logprobs_bt, entropy_bt, seen)
+        return rows[live]
 
     def _backward(self, batch: Batch, fields: TokenFields, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
         """Add one micro-batch's gradient; logprobs, entropy and coefficients [b, t], detached."""
@@ -253,10 +285,20 @@ class Updater:
 
 def _map(fields: TokenFields, take: Callable[[Tensor], Tensor]) -> TokenFields:
     """The same cut of every field."""
-    return TokenFields(**{
-        name: None if (value := getattr(fields, name)) is None else take(value)
-        for name in TokenFields.__dataclass_fields__
-    })
+
+    def cut(values: Tensor | None) -> Tensor | None:
+        return None if values is None else take(values)
+
+    return TokenFields(
+        log_ratio=take(fields.log_ratio),
+        advantages=take(fields.advantages),
+        mask=take(fields.mask),
+        norm=take(fields.norm),
+        old_logprobs=cut(fields.old_logprobs),
+        lm_weight=cut(fields.lm_weight),
+        correction=cut(fields.correction),
+        ref_logprobs=cut(fields.ref_logprobs),
+    )
 
 
 def _with_ratio(fields: TokenFields, logprobs: Tensor) -> TokenFields:

@@ -32,13 +32,18 @@ def encode_samples(
         the samples, and how many were left out.
 
     Raises:
-        UserError: none is short enough.
+        UserError: none is short enough, or the chat template cannot tell what the assistant says in one of them.
     """
-    encoded = [Sample(*encode_conversation(tokenizer, turns)) for turns in conversations]
+    encoded = []
+    for number, turns in enumerate(conversations, start=1):
+        try:
+            encoded.append(Sample(*encode_conversation(tokenizer, turns)))
+        except UserError as error:
+            raise UserError(f"sample {number} of {len(conversations)}: {error}") from error
     samples = [sample for sample in encoded if len(sample.ids_L) <= max_length]
     if not samples:
         raise UserError(
-            f"all {len(encoded)} samples are longer than sft.max_length {max_length} tokens; raise it or shorten the data"
+            f"all {len(encoded)} samples are longer than {max_length} tokens (sft.max_length, or the model's context "
+            "where that is smaller); raise it, or shorten the data"
         )
     return samples, len(encoded) - len(samples)
-

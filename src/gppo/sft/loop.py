@@ -70,7 +70,8 @@ def train_sft(
                 checkpoints.save(step + 1, policy, optimizer, {"stage": "sft"})
             if stop and not last:
                 raise Interrupted(
-                    f"stopped after SFT step {step + 1} of {steps}; run the same command again to go on", stop.signum or 2
+                    f"stopped after SFT step {step + 1} of {steps}; run the same command again to go on",
+                    stop.signum or 2,
                 )
     policy.model.eval()
 

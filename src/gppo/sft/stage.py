@@ -3,7 +3,7 @@
 import logging
 
 from gppo.config import Recipe, require
-from gppo.policy import Policy
+from gppo.policy import Checkpoints, Policy
 from gppo.records import read_conversations
 from gppo.run import RunFolder, progress
 from gppo.sft.data import encode_samples
@@ -25,10 +25,16 @@ def run_sft(recipe: Recipe, run: RunFolder, policy: Policy) -> None:
     longest = min(config.max_length, policy.max_context)
     samples, too_long = encode_samples(policy.tokenizer, [c.messages for c in conversations], longest)
     if too_long:
-        logger.warning("%d of %d samples are longer than %d tokens and are left out", too_long, len(conversations), longest)
-    run.log("info", sft_samples=len(samples), sft_samples_too_long=too_long)
-    steps = total_steps(config, len(samples))
-    with progress("SFT", steps) as bar:
+        logger.warning(
+            "%d of %d samples are longer than %d tokens and are left out", too_long, len(conversations), longest
+        )
+    note = {"sft_samples": len(samples), "sft_samples_too_long": too_long}
+    # A run that goes on has noted it before.
+    if not any(note.items() <= line.items() for line in run.read_metrics("info")):
+        run.log("info", **note)
+    newest = Checkpoints(run.checkpoints / "sft").latest()
+    done = int(newest.name.removeprefix("step-")) if newest else 0
+    with progress("SFT", total_steps(config, len(samples)), done=done) as bar:
 
         def show(step: int, _steps: int, loss: float) -> None:
             bar.advance(step - bar.done, status=f"loss {loss:.3f}")

@@ -1,0 +1,117 @@
+"""Where a policy comes from: a folder, the hub, or nothing but a seed."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from gppo.config.model import ModelConfig
+from gppo.policy.model import Policy
+from gppo.policy.tiny import byte_tokenizer, tiny_qwen3
+from gppo.types import UserError
+
+_BYTES = "bytes"
+_HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
+
+
+def load_policy(config: ModelConfig, *, seed: int, device: str = "cpu") -> Policy:
+    """Build or load the model of a recipe.
+
+    Args:
+        config: the recipe's ``model``.
+        seed: of the weights of a tiny model.
+        device: where the weights go.
+
+    Raises:
+        UserError: nothing can be loaded from the path, or the tokenizer does not fit the model.
+    """
+    model: Any
+    if config.tiny is not None:
+        tokenizer = _load_tokenizer(config.tokenizer or _BYTES)
+        model = tiny_qwen3(config.tiny, tokenizer, seed=seed, max_context=config.max_context or 4096)
+        model = model.to(getattr(torch, config.dtype))
+    else:
+        source = _source(str(config.path), "model.path")
+        tokenizer = _load_tokenizer(config.tokenizer or source)
+        model = load_weights(source, getattr(torch, config.dtype))
+    vocabulary = model.config.get_text_config(decoder=True).vocab_size
+    if len(tokenizer) > vocabulary:
+        raise UserError(
+            f"the tokenizer has {len(tokenizer)} tokens and the model {vocabulary}: they do not belong together; set "
+            "model.tokenizer to the one that the model was trained with"
+        )
+    if config.gradient_checkpointing:
+        with_checkpointing(model)
+    return Policy(model.to(device), tokenizer, config.max_context)
+
+
+def load_weights(source: str, dtype: torch.dtype) -> nn.Module:
+    """A causal language model from a folder or a hub id, every weight of it.
+
+    Raises:
+        UserError: it cannot be read, or lacks weights that would then start from random numbers.
+    """
+    from transformers import AutoModelForCausalLM
+
+    try:
+        # Other shapes are reported below, in one sentence.
+        model, report = AutoModelForCausalLM.from_pretrained(
+            source, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True
+        )
+    except Exception as error:  # whatever a broken file makes the library raise
+        raise UserError(
+            f"no causal language model could be read from '{source}': {first_line(error)}; "
+            "give a folder with config.json and safetensors, or a hub id that can be reached"
+        ) from error
+    absent = sorted(str(name) for name in report["missing_keys"])
+    absent += sorted(str(entry[0]) for entry in report["mismatched_keys"])
+    if absent:
+        raise UserError(
+            f"the weights in '{source}' do not fit their config.json: {len(absent)} parameters are missing or have "
+            f"another shape, {absent[0]} for one; use the two files of one model"
+        )
+    return model
+
+
+def with_checkpointing(model: Any) -> None:
+    """Have the layers recompute their activations in the backward."""
+    # Renamed in transformers 5; the older name warns.
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    enable()
+
+
+def _source(name: str, key: str) -> str:
+    """The folder, its ~ expanded, or the hub id as it is."""
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return str(folder)
+    if folder.exists() or not _HUB_ID.fullmatch(name):
+        what = "is not a folder" if folder.exists() else "does not exist"
+        raise UserError(f"{key}: '{name}' {what}; give a folder with config.json and safetensors, or a hub id")
+    return name
+
+
+def _load_tokenizer(name: str) -> Any:
+    if name == _BYTES:
+        return byte_tokenizer()
+    from transformers import AutoTokenizer
+
+    source = _source(name, "model.tokenizer")
+    if Path(source).is_dir() and not any(Path(source).glob("*token*")) and not any(Path(source).glob("*vocab*")):
+        missing = "tokenizer" if (Path(source) / "config.json").is_file() else "config.json and no tokenizer"
+        raise UserError(f"the folder '{source}' has no {missing}; set model.tokenizer, or give a model's folder")
+    try:
+        return AutoTokenizer.from_pretrained(source)
+    except Exception as error:  # tokenizers raises nothing narrower for a broken file
+        raise UserError(
+            f"no tokenizer could be read from '{source}': {first_line(error)}; "
+            "give a folder with tokenizer.json, or a hub id that can be reached"
+        ) from error
+
+
+def first_line(error: Exception) -> str:
+    """What a library says, cut to its first line; the kind of error where that line says nothing by itself."""
+    line = (str(error).strip().splitlines() or [""])[0].strip()
+    return type(error).__name__ if len(line) < 15 or line.endswith(":") else line.rstrip(".")
