@@ -103,7 +103,7 @@ def test_the_prompt_is_what_the_training_text_begins_with():
 def test_a_template_that_rewrites_history():
     tokenizer = _tokenizer(FORGETS)
     assert _trained(tokenizer, [QUESTION, ANSWER]) == ["<think>two pairs</think>4<|end|>"]
-    with pytest.raises(UserError, match="rewrites turn 2 when later turns follow.*split") as caught:
+    with pytest.raises(UserError, match=r"rewrites turn 2 when later turns follow.*split") as caught:
         encode_conversation(tokenizer, [QUESTION, ANSWER, AGAIN, SECOND])
     assert "\n" not in str(caught.value)
 

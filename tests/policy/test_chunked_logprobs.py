@@ -64,7 +64,7 @@ def test_both_paths_equal_naive_autograd(monkeypatch, vocabulary, elements, bias
     loss, single, single_entropy, kept_c = single_pass_logprobs(
         hidden, weight, offset, targets, lambda logprobs_n, part: c[part].to(logprobs_n.dtype), temperature
     )
-    assert not (single.requires_grad or single_entropy.requires_grad or kept_c.requires_grad)
+    assert not any(t.requires_grad for t in (single, single_entropy, kept_c))
     assert torch.equal(single, chunked)
     assert torch.equal(single_entropy, chunked_entropy)
     assert torch.equal(kept_c, c.to(dtype))

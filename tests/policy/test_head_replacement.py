@@ -64,7 +64,7 @@ def _both_gradients(policy: Policy, temperature: float = 0.8):
     logprobs_N, entropy_N, kept_N = policy.backward_N(
         policy.tokens(batch.prompt_ids, responses), lambda _, part: c_N[part], temperature
     )
-    assert not (logprobs_N.requires_grad or entropy_N.requires_grad or kept_N.requires_grad)
+    assert not any(t.requires_grad for t in (logprobs_N, entropy_N, kept_N))
     torch.testing.assert_close(logprobs_N, naive_BT[mask_BT].detach())
     torch.testing.assert_close(kept_N, c_N)
     return two_pass, gradients(policy), expected

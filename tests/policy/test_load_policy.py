@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_models import TOKENIZER, tiny_model
+from tiny_models import TOKENIZER, naive_logprobs, random_batch, tiny_model
 from tokenizers import AddedToken
 
 from gppo.config.model import ModelConfig, TinyConfig
@@ -48,6 +48,30 @@ def test_weights_take_the_precision_of_the_recipe(saved):
     for source in ({"path": str(saved)}, {"tiny": SMALL, "tokenizer": "bytes"}):
         policy = load_policy(ModelConfig(**source, dtype="bfloat16"), seed=0)
         assert {p.dtype for p in policy.model.parameters()} == {torch.bfloat16}
+
+
+def test_a_model_whose_generation_settings_contradict_themselves_can_be_saved_again(saved, tmp_path):
+    # Many a published folder holds them, and a checkpoint must not fail for it hours later.
+    sloppy = {"eos_token_id": [7, 257], "do_sample": False, "temperature": 0.6}
+    (saved / "generation_config.json").write_text(json.dumps(sloppy))
+    policy = load_policy(ModelConfig(path=str(saved)), seed=0)
+    assert policy.stop_ids == tuple(sorted({7, 257, TOKENIZER.eos_token_id}))
+    policy.save(tmp_path / "again")
+    assert load_policy(ModelConfig(path=str(tmp_path / "again")), seed=0).stop_ids == policy.stop_ids
+
+
+def test_a_model_of_text_and_images_is_used_for_its_text(tmp_path):
+    shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 4}
+    text = {"vocab_size": 263, "head_dim": 8, "max_position_embeddings": 96, "num_key_value_heads": 2}
+    vision = {"image_size": 28, "patch_size": 14}
+    Policy(
+        tiny_model("Gemma3", text_config=shape | text, vision_config=shape | vision, eos_token_id=261), TOKENIZER
+    ).save(tmp_path)
+    policy = load_policy(ModelConfig(path=str(tmp_path)), seed=0)
+    assert policy.max_context == 96
+    batch = random_batch()
+    expected_BT = naive_logprobs(policy, batch) * torch.from_numpy(batch.mask_BT)
+    torch.testing.assert_close(policy.logprobs(batch)[0], expected_BT, rtol=1e-5, atol=1e-5)
 
 
 def test_a_family_without_sdpa_loads(tmp_path):

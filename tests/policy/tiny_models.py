@@ -26,7 +26,7 @@ def tiny_model(family: str, *, seed: int = 0, noise: float = 0.1, dtype: torch.d
     }
     config = getattr(transformers, f"{family}Config")(**(shape | options))
     torch.manual_seed(seed)
-    model = getattr(transformers, f"{family}ForCausalLM")(config)
+    model = transformers.AutoModelForCausalLM.from_config(config)
     with torch.no_grad():
         for parameter in model.parameters():
             # Norms stay near one and biases leave zero.
@@ -42,7 +42,7 @@ def tiny_policy(family: str = "Qwen3", *, head_bias: bool = False, **options) ->
 
 
 def random_batch(seed: int = 0, rows: int = 6, longest: int = 9) -> Batch:
-    """Prompts and responses of different lengths. Row 1 has no part in the policy gradient; rows 0 and 3 are correct."""
+    """Prompts and responses of different lengths. Row 1 is left out of the policy gradient; 0 and 3 are correct."""
     rng = np.random.default_rng(seed)
     lengths = np.concatenate([[longest, 1], rng.integers(2, longest + 1, rows - 2)])
     mask_BT = np.arange(longest) < lengths[:, None]

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from gppo.config import ModelConfig, RLConfig, SFTConfig, TinyConfig
-from gppo.miniature.math_world import chain_problems
+from gppo.miniature.math_world import chain_problem
 from gppo.miniature.teachers import CAREFUL
 from gppo.policy import Policy, load_policy
 from gppo.run import RunFolder
@@ -107,12 +107,16 @@ def with_sampled(policy: Policy, batch: Batch, noise_BT: np.ndarray, temperature
     return replace(batch, sampled_logprobs_BT=np.where(batch.mask_BT, exact_BT + noise_BT, 0).astype(np.float32))
 
 
+def sums(seed: int, count: int) -> list[Problem]:
+    """Different sums of two digits."""
+    pairs = np.random.default_rng(seed).permutation([(a, b) for a in range(1, 10) for b in range(1, 10)])
+    return [chain_problem([int(a), int(b)]) for a, b in pairs[:count]]
+
+
 def taught_policy(folder: Path) -> Policy:
     """A tiny policy that writes "<think>3+4=7</think>\\boxed{7}" in form, and is right now and then."""
     policy, rng = tiny_policy(), np.random.default_rng(0)
-    turns = [
-        (*p.prompt, {"role": "assistant", "content": CAREFUL.solve(p, rng)}) for p in chain_problems(0, 64, levels=[1])
-    ]
+    turns = [(*p.prompt, {"role": "assistant", "content": CAREFUL.solve(p, rng)}) for p in sums(0, 64)]
     samples, _ = encode_samples(policy.tokenizer, turns, 128)
     rates = {"learning_rate": 1e-2, "min_learning_rate": 1e-3}
     config = SFTConfig(data="unused.jsonl", steps=80, batch_size=32, optimizer=rates)

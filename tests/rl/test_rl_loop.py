@@ -7,9 +7,8 @@ import signal
 import numpy as np
 import pytest
 import torch
-from rl_builders import copy_of, problem, rl_config, same_weights, taught_policy, verdict
+from rl_builders import copy_of, problem, rl_config, same_weights, sums, taught_policy, verdict
 
-from gppo.miniature.math_world import chain_problems
 from gppo.policy import Checkpoints, Optimizer
 from gppo.rl import Watch, train_rl
 from gppo.rollout import LocalSampler
@@ -41,7 +40,7 @@ def start(taught, judge, tmp_path):
         run = RunFolder.create(tmp_path / folder, "name: loop\n")
         config = config or loop_config()
         if problems is None:
-            problems = {stage.name: chain_problems(1 + i, 12, levels=[1]) for i, stage in enumerate(config.stages)}
+            problems = {stage.name: sums(1 + i, 12) for i, stage in enumerate(config.stages)}
         watch = more.pop("watch", None) or Watch(on_step=lambda step, *_: step == interrupt_at and interrupt())
         start.policy = policy
         train_rl(policy, LocalSampler(policy), judge, problems, config, run, seed=0, watch=watch, **more)
@@ -180,7 +179,7 @@ def test_the_reference_stays_the_first_model(start, taught):
 
 def test_prompts_that_are_too_long_are_left_out_and_counted_once(start):
     long = problem("long", text="1+" * 40 + "1=?", answer="41")
-    problems = {"math": [*chain_problems(1, 6, levels=[1]), long]}
+    problems = {"math": [*sums(1, 6), long]}
     with pytest.raises(Interrupted):
         start("run", problems=problems, interrupt_at=2)
     _, run = start("run", problems=problems)
@@ -196,7 +195,7 @@ def test_bad_stages_are_found_before_anything_is_sampled(start):
     told = []
     watch = Watch(on_phase=lambda *what: told.append(what), evaluate=lambda step: told.append(step))
     long = [problem("long", text="1+" * 40 + "1=?", answer="41")]
-    problems = {"first": chain_problems(1, 6, levels=[1]), "second": long}
+    problems = {"first": sums(1, 6), "second": long}
     with pytest.raises(
         UserError, match=r"stage 'second': all 1 prompts of b.jsonl are longer than max_prompt_tokens 32"
     ):

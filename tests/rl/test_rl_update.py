@@ -209,6 +209,14 @@ class TestOldLogprobs:
         assert 0.1 < metrics["mismatch_mean"] < 0.5
         assert metrics["mismatch_max"] > metrics["mismatch_mean"]
 
+    def test_a_sampler_that_gives_no_numbers_is_not_trusted(self, policy):
+        batch = random_batch(policy)
+        broken = np.where(batch.mask_BT, np.nan, 0).astype(np.float32)
+        update, _, _ = updated(policy, replace(batch, sampled_logprobs_BT=broken), one_update(old_logprobs="auto"))
+        assert np.isnan(update.metrics["mismatch_mean"])
+        assert update.metrics["ratio_max"] == pytest.approx(1, abs=1e-5)
+        assert update.coefficients_BT[batch.mask_BT].all()
+
     def test_auto_trusts_a_sampler_that_is_close(self, policy):
         metrics, *_ = self.ratios(policy, 3e-4, old_logprobs="auto")
         assert metrics["ratio_max"] > 1 + 2e-4  # the sampler's own, not recomputed ones
@@ -242,7 +250,7 @@ def test_a_correction_over_the_samplers_own_logprobs_would_count_twice(policy):
 
 @pytest.mark.parametrize("objective", [{"name": "gpo"}, {"name": "gppo", "params": {"epsilon_hihg": 0.3}}])
 def test_an_objective_that_does_not_exist(policy, objective):
-    with pytest.raises(UserError, match="near: .*(gppo|epsilon_high)"):
+    with pytest.raises(UserError, match=r"near: .*(gppo|epsilon_high)"):
         updated(policy, random_batch(policy), one_update(objective=objective))
 
 

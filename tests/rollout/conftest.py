@@ -1,5 +1,11 @@
+import sys
+from pathlib import Path
+
 import pytest
 import torch
+
+# The tiny models are those of the policy's tests.
+sys.path.append(str(Path(__file__).parents[1] / "policy"))
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -8,9 +8,8 @@ import logging
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import click
 import typer
 
 from gppo import __version__
@@ -20,6 +19,11 @@ if TYPE_CHECKING:
     from gppo.config import Recipe
     from gppo.policy import Policy
     from gppo.run import RunFolder
+
+#: What typer raises for a command line that it cannot read; the class has no public name of its own.
+_UsageError: type[typer.BadParameter] = typer.BadParameter.__bases__[0]
+#: A disk that is full, broken or not ours to write to: a sentence says it better than a traceback.
+_NOT_OUR_FAULT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO)
 
 app = typer.Typer(
     name="gppo",
@@ -58,12 +62,32 @@ def options(
 
 
 def _start(path: Path, overrides: list[str] | None, fresh: bool, section: str) -> "tuple[Recipe, RunFolder]":
+    """The recipe and its run folder. What can be found wrong now is said before the folder is there."""
     from gppo.config import dump_recipe, load_recipe, require
+    from gppo.records import iter_rows
     from gppo.run import RunFolder
 
     recipe = load_recipe(path, overrides or [])
     require(recipe, section)  # type: ignore[call-overload]
+    if section == "rl" and recipe.rl:
+        from gppo.rl import check_objective
+
+        check_objective(recipe.rl)
+    for data in _data(recipe, section):
+        iter_rows(data)  # opens nothing yet, and refuses what is not there
     return recipe, RunFolder.create(recipe.folder, dump_recipe(recipe), fresh=fresh)
+
+
+def _data(recipe: "Recipe", section: str) -> list[Path]:
+    """The files that a command will read."""
+    files: list[Path] = []
+    if section == "sft" and recipe.sft:
+        files.append(recipe.sft.data)
+    if section == "rl" and recipe.rl:
+        files += [stage.data for stage in recipe.rl.stages]
+    if section in ("rl", "evaluate") and recipe.evaluate:
+        files += [item.data for item in recipe.evaluate.sets]
+    return files
 
 
 def _policy(recipe: "Recipe") -> "Policy":
@@ -178,6 +202,33 @@ def verify_math(
     typer.echo(", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count) or "no lines")
 
 
+@verify_app.command("code")
+def verify_code(
+    source: Annotated[
+        Path, typer.Argument(metavar="IN.jsonl", help='Lines {"id", "response" or "code", "tests", "limits"}.')
+    ],
+    target: Annotated[
+        Path, typer.Argument(metavar="OUT.jsonl", help='Lines {"id", "passed", "total", "reward", "cases"}.')
+    ],
+    workers: Annotated[int, typer.Option(help="Programs judged side by side.", min=1)] = 1,
+    mode: Annotated[
+        Literal["reward", "lcb"], typer.Option(help="A real process, or LiveCodeBench's semantics.")
+    ] = "reward",
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start anew; an existing OUT.jsonl is overwritten.")] = False,
+) -> None:
+    """Judge programs against their tests in the sandbox: PASS, WA, TLE, MLE, RE, OLE, CE or INFRA for each test.
+
+    Run it again after an interruption: it goes on where OUT.jsonl ends. Lines that cannot be read go to
+    OUT.jsonl.quarantine.jsonl with their number and the reason.
+    """
+    from gppo.verify.code import verify_code_file
+
+    counts = verify_code_file(source, target, workers, mode, fresh=fresh)
+    kept = counts.pop("kept")
+    summary = ", ".join(f"{count} {ending}" for ending, count in counts.items() if count) or "no lines"
+    typer.echo(summary + (f" ({kept} of them judged before; --fresh judges anew)" if kept else ""))
+
+
 def _done(run: "RunFolder") -> None:
     from gppo.report import write_report
 
@@ -187,26 +238,37 @@ def _done(run: "RunFolder") -> None:
 def main() -> None:
     """Run the command; exit with 0, 1, 2 or 130."""
     logging.basicConfig(level=logging.WARNING, format="note: %(message)s")
+    stopped = 128 + signal.SIGINT
     try:
-        status = app(standalone_mode=False)
+        status = app(standalone_mode=False, prog_name="gppo")
     except GppoError as error:
         _fail(str(error), error.exit_status)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        _fail("stopped", 128 + signal.SIGINT)
+    except _UsageError as error:
+        _fail(_usage(error), UserError.exit_status)
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("stopped", stopped)
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno not in _NOT_OUR_FAULT:
             raise
-        _fail(f"{error.filename or 'disk'}: no space left; free some and run the same command again", 1)
+        reason = (error.strerror or str(error)).lower()
+        _fail(f"{error.filename or 'disk'}: {reason}; mend that and run the same command again", GppoError.exit_status)
     else:
+        if status == stopped:  # typer turns Ctrl-C into this status without a word
+            _fail("stopped", stopped)
         sys.exit(status if isinstance(status, int) else 0)
+
+
+def _usage(error: typer.BadParameter) -> str:
+    """What is wrong with the command line, in one sentence; "" where the help was printed instead."""
+    message = error.format_message().rstrip(". ")
+    command = error.ctx.command_path if error.ctx else "gppo"
+    return message and f"{message}; see `{command} --help`"
 
 
 def _fail(message: str, status: int) -> None:
     label = "error" if status in (UserError.exit_status, GppoError.exit_status) else "gppo"
-    typer.echo(f"{label}: {message}", err=True)
+    if message:
+        typer.echo(f"{label}: {message}", err=True)
     sys.exit(status)
 
 

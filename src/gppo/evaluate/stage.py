@@ -10,7 +10,7 @@ from gppo.records import read_problems
 from gppo.rollout import LocalSampler, Sampler
 from gppo.run import RunFolder, progress
 from gppo.types import Evaluation, Problem
-from gppo.verify.cases import CaseJudge, check_abilities
+from gppo.verify.cases import CaseJudge
 
 
 def evaluate_and_save(
@@ -35,12 +35,14 @@ def run_eval(recipe: Recipe, run: RunFolder, policy: Policy, step: int = 0) -> l
     """Score ``policy`` as the recipe's evaluate section asks, with progress shown."""
     config = require(recipe, "evaluate")
     sets = read_sets(config, run)
-    for problems in sets.values():
-        check_abilities(problems)
     total = sum(map(len, sets.values())) * sum(way.k for way in config.sampling)
     judge_config = recipe.rl.reward if recipe.rl else None
     workers, timeout = (judge_config.judge_workers, judge_config.judge_timeout) if judge_config else (1, 5.0)
-    with CaseJudge(workers, timeout) as judge, progress("Evaluation", total) as bar:
+    with (
+        CaseJudge(workers, timeout, tests_per_problem=None) as judge,
+        progress("Evaluation", total) as bar,
+    ):
+        judge.prepare(problem for problems in sets.values() for problem in problems)
         began, current = 0, ""
 
         def on_phase(what: str, done: int, _total: int) -> None:

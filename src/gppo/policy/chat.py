@@ -71,7 +71,7 @@ def encode_conversation(tokenizer: Any, messages: Sequence[Message]) -> tuple[np
 
 
 def _spoken(tokenizer: Any, turn: list[int]) -> int:
-    """How many tokens of a turn are the model's: up to its stop token. Templates may add a newline; nobody samples it."""
+    """How many tokens of a turn are the model's: up to its stop token, not the newline that templates may add."""
     special = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
     stop = max((i for i, token in enumerate(turn) if token in special), default=None)
     if stop is None or tokenizer.decode(turn[stop + 1 :]).strip():

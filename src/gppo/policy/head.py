@@ -1,25 +1,26 @@
 """The head, called inside the root module's forward.
 
-The output projection is not taken out of the model: for one call its ``forward`` is replaced, so that whatever wraps the
-model (FSDP2's gathering of weights, peft's adapters, activation checkpointing) does its work around it as always.
+The output projection is not taken out of the model: for one call its ``forward`` is replaced, so that whatever wraps
+the model (FSDP2's gathering of weights, peft's adapters, activation checkpointing) does its work around it as always.
 """
 
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
 
 #: (last hidden states [b, L, H], the head) -> what the model then returns as its logits
-HeadFn = Callable[[Tensor, nn.Module], Tensor]
+HeadFn = Callable[[Tensor, nn.Linear], Tensor]
 
 
 @contextmanager
-def replaced_head(head: nn.Module, compute: HeadFn) -> Iterator[None]:
+def replaced_head(head: nn.Linear, compute: HeadFn) -> Iterator[None]:
     """Within the block, the head returns ``compute(hidden_states, head)``."""
     before = vars(head).get("forward")  # of a wrapper that replaced it too
-    head.forward = lambda hidden_bLH: compute(hidden_bLH, head)  # type: ignore[method-assign]
+    head.forward = lambda hidden_bLH: compute(hidden_bLH, head)  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:
@@ -29,7 +30,7 @@ def replaced_head(head: nn.Module, compute: HeadFn) -> Iterator[None]:
             head.forward = before  # type: ignore[method-assign]
 
 
-def is_plain(linear: nn.Module) -> bool:
+def is_plain(linear: nn.Module) -> TypeGuard[nn.Linear]:
     """Whether the module does nothing but multiply by its weight and add its bias: no adapter, no quantisation."""
     return type(linear).forward is nn.Linear.forward
 
@@ -45,12 +46,12 @@ def why_not_fused(model: nn.Module, head: nn.Module | None, vocabulary: int) -> 
         return "the model has no output projection"
     if not is_plain(head):
         return "the model's output projection is not a plain linear layer"
-    device = head.weight.device  # type: ignore[union-attr]
+    device = head.weight.device
     ids_bL = torch.randint(vocabulary, (2, 8), generator=torch.Generator().manual_seed(0)).to(device)
     shown: list[Tensor] = []
 
-    def show(hidden_bLH: Tensor, module: nn.Module) -> Tensor:
-        shape = (*hidden_bLH.shape[:-1], len(module.weight))  # type: ignore[arg-type]
+    def show(hidden_bLH: Tensor, module: nn.Linear) -> Tensor:
+        shape = (*hidden_bLH.shape[:-1], len(module.weight))
         known = torch.linspace(-100, 100, math.prod(shape), device=hidden_bLH.device)
         shown.append(known.view(shape).to(hidden_bLH.dtype))
         return shown[-1].clone()

@@ -1,7 +1,8 @@
 """Log-probabilities of given tokens without ever holding [tokens, vocabulary] logits.
 
-The head's output is computed in chunks of rows. ``chunked_logprobs`` keeps one log-normaliser a token and computes each
-chunk again in the backward; ``single_pass_logprobs`` is told the coefficients while a chunk is at hand and computes it once.
+The head's output is computed in chunks of rows. ``chunked_logprobs`` keeps one log-normaliser a token and computes
+each chunk again in the backward; ``single_pass_logprobs`` is told the coefficients while a chunk is at hand and
+computes it once.
 
 With logits l = (h W^T + b) / temperature and p = softmax(l):
 
@@ -76,7 +77,7 @@ def _entropy(logits_nV: Tensor, lse_n: Tensor) -> Tensor:
 
 class _ChunkedLogprobs(torch.autograd.Function):
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any, hidden_NH: Tensor, weight_VH: Tensor, bias_V: Tensor | None, targets_N: Tensor, temperature: float
     ) -> tuple[Tensor, Tensor]:
         wide = _wide(weight_VH.dtype)
@@ -94,7 +95,7 @@ class _ChunkedLogprobs(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_N: Tensor, _entropy_grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad_N: Tensor, _entropy_grad: Tensor) -> tuple[Tensor | None, ...]:
         hidden_NH, weight_VH, bias_V, targets_N, lse_N = ctx.saved_tensors
         grad_hidden_NH = torch.zeros_like(hidden_NH)
         sums = _Sums(weight_VH, bias_V, ctx.needs_input_grad[1], ctx.needs_input_grad[2])
@@ -112,7 +113,7 @@ class _ChunkedLogprobs(torch.autograd.Function):
 
 class _SinglePass(torch.autograd.Function):
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any,
         hidden_NH: Tensor,
         weight_VH: Tensor,
@@ -142,7 +143,7 @@ class _SinglePass(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor, *_unused: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor, *_unused: Tensor) -> tuple[Tensor | None, ...]:
         grads = ctx.grads
         del ctx.grads  # a second backward must fail, not reuse what is scaled in place below
         return *(g if g is None else g.mul_(grad.to(g.dtype)) for g in grads), None, None, None

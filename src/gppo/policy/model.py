@@ -1,6 +1,5 @@
 """The policy: a causal language model with its tokenizer, and the log-probabilities of responses under it."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gppo.policy.head import replaced_head, why_not_fused
+from gppo.policy.head import HeadFn, replaced_head, why_not_fused
 from gppo.policy.logprobs import CoefficientFn, chunked_logprobs, single_pass_logprobs
 from gppo.types import Batch, UserError
 
@@ -52,7 +51,7 @@ class Policy:
         self.config = model.config.get_text_config(decoder=True)  # type: ignore[union-attr, operator]
         self.max_context = _context(self.config, max_context)
         self.stop_ids = _stop_ids(model, tokenizer)
-        self.head: nn.Module = model.get_output_embeddings()  # type: ignore[operator]
+        self.head: Any = model.get_output_embeddings()  # type: ignore[operator]
         self.unfused_reason = why_not_fused(model, self.head, self.config.vocab_size)
 
     @property
@@ -82,10 +81,10 @@ class Policy:
             targets_N=torch.from_numpy(ids_BL.reshape(-1)[position_N]).to(self.device),
         )
 
-    def _through_head(self, batch: TokenBatch, compute: Callable[[Tensor, nn.Module], Tensor]) -> Tensor:
-        """The model's forward, with ``compute(hidden_NH, head)`` in place of the logits of the N predicting positions."""
+    def _through_head(self, batch: TokenBatch, compute: HeadFn) -> Tensor:
+        """The model's forward, with ``compute(hidden_NH, head)`` instead of the logits of the predicting positions."""
 
-        def on_targets(hidden_bLH: Tensor, head: nn.Module) -> Tensor:
+        def on_targets(hidden_bLH: Tensor, head: nn.Linear) -> Tensor:
             return compute(hidden_bLH.flatten(0, 1)[batch.predicts_N], head)
 
         with replaced_head(self.head, on_targets):
@@ -105,8 +104,8 @@ class Policy:
             return self._whole_logits(batch, temperature)
         entropies: list[Tensor] = []
 
-        def fused(hidden_NH: Tensor, head: nn.Module) -> Tensor:
-            logprobs_N, entropy_N = chunked_logprobs(hidden_NH, head.weight, head.bias, batch.targets_N, temperature)  # type: ignore[arg-type]
+        def fused(hidden_NH: Tensor, head: nn.Linear) -> Tensor:
+            logprobs_N, entropy_N = chunked_logprobs(hidden_NH, head.weight, head.bias, batch.targets_N, temperature)
             entropies.append(entropy_N)
             return logprobs_N
 
@@ -130,16 +129,11 @@ class Policy:
             return logprobs_N.detach(), entropy_N, c_N
         kept: list[tuple[Tensor, Tensor, Tensor]] = []
 
-        def fused(hidden_NH: Tensor, head: nn.Module) -> Tensor:
-            loss, *rest = single_pass_logprobs(
-                hidden_NH,
-                head.weight,  # type: ignore[arg-type]
-                head.bias,  # type: ignore[arg-type]
-                batch.targets_N,
-                coefficients,
-                temperature,
+        def fused(hidden_NH: Tensor, head: nn.Linear) -> Tensor:
+            loss, logprobs_N, entropy_N, c_N = single_pass_logprobs(
+                hidden_NH, head.weight, head.bias, batch.targets_N, coefficients, temperature
             )
-            kept.append(tuple(rest))
+            kept.append((logprobs_N, entropy_N, c_N))
             return loss
 
         self._through_head(batch, fused).backward()
@@ -165,11 +159,12 @@ class Policy:
 
 def _context(config: Any, asked: int | None) -> int:
     own = getattr(config, "max_position_embeddings", None)
-    if own is None and asked is None:
+    context = own if asked is None else asked
+    if context is None:
         raise UserError("the model does not say how many positions it is made for; set model.max_context")
-    if own is not None and asked is not None and asked > own:
-        raise UserError(f"model.max_context {asked} is more than the {own} positions the model is made for; lower it")
-    return int(own if asked is None else asked)
+    if own is not None and context > own:
+        raise UserError(f"model.max_context {context} is more than the {own} positions the model is made for; lower it")
+    return int(context)
 
 
 def _stop_ids(model: nn.Module, tokenizer: Any) -> tuple[int, ...]:

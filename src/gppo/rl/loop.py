@@ -118,8 +118,8 @@ def _prompts(
     longest = stage.max_prompt_tokens + stage.max_response_tokens
     if longest > policy.max_context:
         raise UserError(
-            f"stage '{stage.name}': max_prompt_tokens + max_response_tokens is {longest}, more than the model's context "
-            f"of {policy.max_context} tokens; lower one of them"
+            f"stage '{stage.name}': max_prompt_tokens + max_response_tokens is {longest}, more than the model's "
+            f"context of {policy.max_context} tokens; lower one of them"
         )
     requests, too_long = requests_for(policy.tokenizer, problems, stage.group_size, stage.max_prompt_tokens)
     if not requests:

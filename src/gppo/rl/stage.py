@@ -13,7 +13,7 @@ from gppo.rl.loop import Watch, train_rl
 from gppo.rl.update import check_objective
 from gppo.rollout import LocalSampler
 from gppo.run import RunFolder, progress
-from gppo.verify.cases import CaseJudge, check_abilities
+from gppo.verify.cases import CaseJudge
 
 logger = logging.getLogger(__name__)
 
@@ -34,8 +34,6 @@ def run_rl(recipe: Recipe, run: RunFolder, policy: Policy) -> None:
         for stage in stages
     }
     sets = read_sets(recipe.evaluate, run) if recipe.evaluate else {}
-    for found in (*problems.values(), *sets.values()):
-        check_abilities(found)
     for stage in stages:
         if stage.on_policy:
             logger.warning(
@@ -50,7 +48,13 @@ def run_rl(recipe: Recipe, run: RunFolder, policy: Policy) -> None:
     reward = config.reward
     newest = Checkpoints(run.checkpoints / "rl").latest()
     done = int(newest.name.removeprefix("step-")) if newest else 0
-    with CaseJudge(reward.judge_workers, reward.judge_timeout) as judge, progress("RL", steps, done=done) as bar:
+    with (
+        CaseJudge(reward.judge_workers, reward.judge_timeout) as judge,
+        CaseJudge(reward.judge_workers, reward.judge_timeout, tests_per_problem=None) as examiner,
+        progress("RL", steps, done=done) as bar,
+    ):
+        judge.prepare(problem for found in problems.values() for problem in found)
+        examiner.prepare(problem for found in sets.values() for problem in found)
         last = ""
 
         def on_step(step: int, _steps: int, metrics: Mapping[str, Any]) -> None:
@@ -63,7 +67,7 @@ def run_rl(recipe: Recipe, run: RunFolder, policy: Policy) -> None:
 
         def evaluate(step: int) -> None:
             if recipe.evaluate is not None:
-                evaluate_and_save(sets, recipe.evaluate, run, policy, sampler, judge, recipe.seed, step, on_phase)
+                evaluate_and_save(sets, recipe.evaluate, run, policy, sampler, examiner, recipe.seed, step, on_phase)
 
         watch = Watch(on_step=on_step, on_phase=on_phase, evaluate=evaluate)
         train_rl(policy, sampler, judge, problems, config, run, seed=recipe.seed, reference=reference, watch=watch)

@@ -13,7 +13,6 @@ from gppo.objectives import (
     TOKEN_LOCAL,
     Objective,
     TokenFields,
-    correction_weights,
     default_params,
     get_objective,
     lm_weights,
@@ -22,12 +21,10 @@ from gppo.objectives import (
     token_weights,
     update_diagnostics,
 )
-from gppo.policy import Optimizer, Policy, micro_batches
+from gppo.policy import Optimizer, Policy
 from gppo.rl.batch import mini_batches
+from gppo.rl.before import Fixed, look_before, parts_of
 from gppo.types import Batch, UserError
-
-#: Nats between sampler and trainer, averaged over tokens, up to which the sampler's logprobs serve as the old ones.
-TRUSTED_MISMATCH = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +44,6 @@ class Update:
     entropy_BT: np.ndarray
     coefficients_BT: np.ndarray
     learned_B: np.ndarray
-
-
-@dataclass(frozen=True, slots=True)
-class _Fixed:
-    """What does not change while the updates of a step are made. Float32 [B, T] on the CPU."""
-
-    old_BT: Tensor
-    correction_BT: Tensor | None
-    ref_BT: Tensor | None
 
 
 @dataclass(slots=True)
@@ -127,7 +115,7 @@ class Updater:
         self.policy.model.train()
         seen, outputs = _Seen(), {key: torch.zeros(batch.mask_BT.shape) for key in ("logprobs", "entropy", "c")}
         learned_B = np.zeros(len(batch), dtype=bool)
-        fixed, mismatch = self._before(batch, stage.temperature)
+        fixed, mismatch = look_before(self.policy, self.reference, batch, self.config, stage.temperature)
         bad_before = self.optimizer.bad
         for epoch in range(stage.epochs):
             for rows in mini_batches(batch, stage.mini_batch_prompts, seed=seed, step=step, epoch=epoch):
@@ -156,50 +144,11 @@ class Updater:
         logprobs_BT, entropy_BT, c_BT = (outputs[key].numpy() for key in ("logprobs", "entropy", "c"))
         return Update(metrics, logprobs_BT, entropy_BT, c_BT, learned_B)
 
-    def _before(self, batch: Batch, temperature: float) -> tuple[_Fixed, dict[str, float]]:
-        """Old and reference logprobs, and how far the sampler's are from the trainer's."""
-        config, sampled_BT = self.config, torch.from_numpy(batch.sampled_logprobs_BT)
-        mask_BT = torch.from_numpy(batch.mask_BT)
-        probe = np.argsort(batch.lengths_B, kind="stable")[::16]  # a few rows of every length
-        recompute = config.old_logprobs == "recompute" or config.correction.kind != "none"
-        rows = np.arange(len(batch)) if recompute else probe
-        trainer_BT = self._evaluate(self.policy, batch, rows, temperature)
-        gap_N = (trainer_BT - sampled_BT)[rows][mask_BT[rows]].abs()
-        mismatch = {"mismatch_mean": float(gap_N.mean()), "mismatch_max": float(gap_N.max())}
-        if config.old_logprobs == "auto" and not recompute and mismatch["mismatch_mean"] > TRUSTED_MISMATCH:
-            recompute = True
-            trainer_BT = self._evaluate(self.policy, batch, np.arange(len(batch)), temperature)
-        correction_BT = None
-        if config.correction.kind != "none":
-            c = config.correction
-            correction_BT = correction_weights(
-                c.kind, trainer_BT - sampled_BT, mask=mask_BT, cap=c.cap, low=c.low, high=c.high
-            )
-        ref_BT = None
-        if self.reference is not None:
-            ref_BT = self._evaluate(self.reference, batch, np.arange(len(batch)), temperature)
-        old_BT = trainer_BT if recompute and config.old_logprobs != "sampled" else sampled_BT
-        return _Fixed(old_BT, correction_BT, ref_BT), mismatch
-
-    @torch.no_grad()
-    def _evaluate(self, policy: Policy, batch: Batch, rows: np.ndarray, temperature: float) -> Tensor:
-        """Log-probabilities of the given rows without gradient, float32 [B, T], 0 in other rows."""
-        out_BT = torch.zeros(batch.mask_BT.shape)
-        for part in self._micro_batches(batch, rows):
-            small = batch.rows(part)
-            logprobs_bt, _ = policy.logprobs(small, temperature)
-            out_BT[torch.from_numpy(part), : logprobs_bt.shape[1]] = logprobs_bt.float().cpu()
-        return out_BT
-
-    def _micro_batches(self, batch: Batch, rows: np.ndarray) -> list[np.ndarray]:
-        lengths = batch.lengths_B[rows] + np.array([len(batch.prompt_ids[i]) for i in rows], dtype=np.int64)
-        return [rows[part] for part in micro_batches(lengths, self.config.micro_batch_tokens)]
-
     def _mini_batch(
         self,
         batch: Batch,
         rows: np.ndarray,
-        fixed: _Fixed,
+        fixed: Fixed,
         temperature: float,
         seen: _Seen,
         outputs: dict[str, Tensor],
@@ -216,7 +165,7 @@ class Updater:
         lm_bt = lm_weights(mask_bt, torch.from_numpy(mini.correct_B), self.config.lm_loss.alpha)
         # A row without any coefficient needs no forward pass.
         live = np.flatnonzero(((norm_bt != 0) | (lm_bt != 0)).any(dim=1).numpy())
-        for part in self._micro_batches(mini, live):
+        for part in parts_of(mini, live, self.config.micro_batch_tokens):
             small, index = mini.rows(part), torch.from_numpy(rows[part])
             width, advantages = small.mask_BT.shape[1], torch.from_numpy(small.advantages_B).float()
 

@@ -1,4 +1,4 @@
-"""What the sandbox takes and gives back. Expected outputs are not among it: they never enter a process that runs a program."""
+"""What the sandbox takes and gives back. Expected outputs are not among it: no process that runs a program has them."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -40,7 +40,8 @@ class Function:
     Args:
         source: defines ``Solution().entry`` or a module-level ``entry``.
         entry: the function's or method's name.
-        calls: for each run its positional arguments: plain values (None, bool, int, float, str, list, tuple, dict, set).
+        calls: for each run its positional arguments: plain values (None, bool, int, float, str, list, tuple, dict,
+            set).
         adapters: for each argument "list" (linked list), "tree" (binary tree) or None, where the annotations ask for
             LeetCode's ListNode / TreeNode; empty where there are none.
     """
@@ -58,7 +59,8 @@ class Asserts:
     Args:
         source: the program under test.
         names: module-level names of the program that the test code calls; attributes as ``Solution.method``.
-        tests: pieces of test code, each run against a fresh process of the program. A piece passes when it runs to its end.
+        tests: pieces of test code, each run against a fresh process of the program. A piece passes when it runs to its
+            end.
     """
 
     source: str

@@ -15,6 +15,7 @@ class Verdict:
         extracted: the answer as found in the response, or None.
         rule: what decided, in a few words.
         seconds: wall time of the judgement.
+        cases: code: what became of each test, e.g. "PASS" or "TLE"; empty for math.
     """
 
     status: str
@@ -22,6 +23,7 @@ class Verdict:
     extracted: str | None = None
     rule: str = ""
     seconds: float = 0.0
+    cases: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.status not in STATUSES:

@@ -2,20 +2,15 @@
 
 from collections.abc import Iterable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from gppo.types import Problem, Rollout, UserError, Verdict
 from gppo.verify.judge import MathJudge
 
+if TYPE_CHECKING:
+    from gppo.verify.code import CodeJudge
 
-def check_abilities(problems: Iterable[Problem]) -> None:
-    """A UserError where no judge knows a problem's ability."""
-    for problem in problems:
-        if problem.ability != "math":
-            raise UserError(
-                f"problem {problem.id} has ability '{problem.ability}', which this version cannot judge; "
-                "keep problems of ability 'math'"
-            )
+ABILITIES = ("math", "code")
 
 
 class CaseJudge:
@@ -23,11 +18,21 @@ class CaseJudge:
 
     Args:
         workers: processes that judge.
-        timeout: seconds for one answer.
+        timeout: seconds for one math answer. Programs have the limits of ``gppo.sandbox.Limits`` for each test.
+        tests_per_problem: at most so many tests of a code problem are run, None for all.
+        seed: decides which; they are the same for every response to a problem.
+
+    The sandbox starts when the first code problem comes; a SandboxError where programs cannot be isolated here.
     """
 
-    def __init__(self, workers: int = 1, timeout: float = 5.0) -> None:
+    def __init__(
+        self, workers: int = 1, timeout: float = 5.0, *, tests_per_problem: int | None = 16, seed: int = 0
+    ) -> None:
+        self._workers = workers
+        self._tests_per_problem = tests_per_problem
+        self._seed = seed
         self._math = MathJudge(workers, timeout)
+        self._code: CodeJudge | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -35,14 +40,47 @@ class CaseJudge:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._math.close()
+        try:
+            self._math.close()
+        finally:
+            if self._code is not None:
+                self._code.close()
+
+    def prepare(self, problems: Iterable[Problem]) -> None:
+        """Find out before anything is sampled whether these can be judged; starts the sandbox where it is needed.
+
+        Raises:
+            UserError: no judge knows a problem's ability.
+            SandboxError: programs cannot be isolated here.
+        """
+        abilities = set()
+        for problem in problems:
+            if problem.ability not in ABILITIES:
+                raise UserError(
+                    f"problem {problem.id} has ability '{problem.ability}', which no judge knows; "
+                    f"use one of {', '.join(ABILITIES)}"
+                )
+            abilities.add(problem.ability)
+        if "code" in abilities:
+            self._code_judge()
 
     def __call__(self, cases: Sequence[tuple[Problem, Rollout, bool]]) -> list[Verdict]:
-        """Verdicts in the order of the cases. A UserError where no judge knows a problem's ability."""
-        check_abilities(problem for problem, _, _ in cases)
+        """Verdicts in the order of the cases. Errors as from ``prepare``."""
+        self.prepare(problem for problem, _, _ in cases)
         verdicts: dict[int, Verdict] = {}
         for opened in (False, True):
-            index = [i for i, case in enumerate(cases) if bool(case[2]) == opened]
+            index = [i for i, case in enumerate(cases) if case[0].ability == "math" and bool(case[2]) == opened]
             found = self._math.judge_many([(cases[i][0], cases[i][1].text) for i in index], opened)
             verdicts |= dict(zip(index, found, strict=True))
+        index = [i for i, case in enumerate(cases) if case[0].ability == "code"]
+        if index:
+            programs = ((problem, rollout.text, opened) for problem, rollout, opened in (cases[i] for i in index))
+            verdicts |= dict(zip(index, self._code_judge().imap(programs), strict=True))
         return [verdicts[i] for i in range(len(cases))]
+
+    def _code_judge(self) -> "CodeJudge":
+        if self._code is None:
+            from gppo.verify.code import CodeJudge  # starting a sandbox is for those who have code to judge
+
+            self._code = CodeJudge(self._workers, tests_per_problem=self._tests_per_problem, seed=self._seed)
+        return self._code

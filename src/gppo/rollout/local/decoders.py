@@ -1,15 +1,19 @@
 """One decoding step for all rows: our own for the Llama family, transformers' forward for every other model."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (the field's own name)
+from transformers import DynamicCache
 
 from gppo.policy import Policy
+from gppo.policy.head import is_plain
 from gppo.rollout.local.prefill import Prefilled
 
 _FAMILY = ("qwen3", "qwen2", "llama")
+#: Rotations that depend on the position alone, not on the longest position asked for.
+_FIXED_ROTATIONS = ("default", "linear", "llama3", "yarn")
 
 
 class Decoder(Protocol):
@@ -34,8 +38,9 @@ class FamilyDecoder:
     """
 
     def __init__(self, policy: Policy, start: Prefilled, room: int = 128) -> None:
-        base = policy.model.model
-        self.base, self.head, config = base, policy.head, policy.config
+        self.base: Any = policy.model.model
+        self.head: Any = policy.head
+        config = policy.config
         self.heads = config.num_attention_heads
         self.kv_heads = config.num_key_value_heads
         self.head_dim = start.keys[0].shape[-1]
@@ -99,7 +104,7 @@ class FamilyDecoder:
             x_BH = x_BH + F.linear(gated, mlp.down_proj.weight)
         self.used = end
         x_BH = self._norm(x_BH, self.base.norm.weight)
-        return F.linear(x_BH, self.head.weight, self.head.bias)  # type: ignore[arg-type]
+        return F.linear(x_BH, self.head.weight, self.head.bias)
 
     def keep(self, rows: Tensor) -> None:
         """Go on with these rows only."""
@@ -113,9 +118,8 @@ class TransformersDecoder:
     """Any causal LM through transformers' own forward and dynamic cache."""
 
     def __init__(self, policy: Policy, start: Prefilled) -> None:
-        from transformers import DynamicCache
-
         self.model = policy.model
+        self.last_position = policy.max_context - 1
         self.pad_B = start.pad_B
         self.used = start.keys[0].shape[2]
         self.cache = DynamicCache()
@@ -128,7 +132,8 @@ class TransformersDecoder:
         out = self.model(
             input_ids=tokens_B[:, None],
             attention_mask=(columns[None] >= self.pad_B[:, None]).long(),
-            position_ids=(self.used - self.pad_B)[:, None],
+            # A finished row may still be carried along, past the model's last position.
+            position_ids=(self.used - self.pad_B).clamp(max=self.last_position)[:, None],
             past_key_values=self.cache,
             use_cache=True,
         )
@@ -143,15 +148,29 @@ class TransformersDecoder:
 
 def in_family(policy: Policy) -> bool:
     """Whether our own step knows the model: its layers as transformers builds them, full attention, whole logits."""
-    config, model = policy.config, policy.model
+    config: Any = policy.config
+    base: Any = getattr(policy.model, "model", None)
     return (
         config.model_type in _FAMILY
         and policy.unfused_reason is None
-        and hasattr(getattr(model, "model", None), "rotary_emb")
+        and getattr(getattr(base, "rotary_emb", None), "rope_type", None) in _FIXED_ROTATIONS
         and getattr(config, "hidden_act", "silu") == "silu"
         and not getattr(config, "mlp_bias", False)
         and all(kind == "full_attention" for kind in getattr(config, "layer_types", None) or [])
+        and type(base.embed_tokens).forward is nn.Embedding.forward
+        and all(_whole(projection) for layer in base.layers for projection in _projections(layer))
     )
+
+
+def _projections(layer: Any) -> tuple[nn.Module, ...]:
+    attention, mlp = layer.self_attn, layer.mlp
+    of_attention = (attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj)
+    return (*of_attention, mlp.gate_proj, mlp.up_proj, mlp.down_proj)
+
+
+def _whole(projection: nn.Module) -> bool:
+    """Whether its weight is all there is to it: no adapter, not quantised, not sharded over processes."""
+    return is_plain(projection) and type(projection.weight) is nn.Parameter
 
 
 def decoder_for(policy: Policy, start: Prefilled) -> Decoder:

@@ -1,7 +1,7 @@
 """Random numbers that depend on what is sampled, not on when or beside what.
 
-Each response has a Philox stream (a counter-based generator) keyed by (run seed, step, problem, sample); position t of the response uses
-the stream's t-th number. How rows are batched, or which rows finished earlier, changes nothing.
+Each response has a Philox stream (a counter-based generator) keyed by (run seed, step, problem, sample); position t of
+the response uses the stream's t-th number. How rows are batched, or which rows finished earlier, changes nothing.
 """
 
 import hashlib

@@ -121,9 +121,7 @@ class LocalSampler:
                 drawn_B = drawn_B[kept]
             logits_BV = decoder.step(drawn_B)
 
-    def _rollout(
-        self, request: Request, j: int, ids_T: np.ndarray, logprobs_T: np.ndarray, stopped: bool
-    ) -> Rollout:
+    def _rollout(self, request: Request, j: int, ids_T: np.ndarray, logprobs_T: np.ndarray, stopped: bool) -> Rollout:
         spoken = ids_T[:-1] if stopped else ids_T
         return Rollout(
             problem_id=request.problem_id,
