@@ -1,15 +1,20 @@
+import os
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+# Tiny models are slower on several threads; it must be set before torch is loaded, here and in what tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 @pytest.fixture
-def full_disk(tmp_path: Path) -> Iterator[Path]:
+def full_disk() -> Iterator[Path]:
     """A file system of 64 KiB, where the system lets one be mounted."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
+    # Not in tmp_path: pytest renames old ones when it cleans up, and a mounted folder cannot be removed.
+    folder = Path(tempfile.mkdtemp())
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], capture_output=True, check=False
     )
@@ -17,3 +22,4 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("mounting a small file system is not permitted here")
     yield folder
     subprocess.run(["umount", folder], check=True)
+    folder.rmdir()

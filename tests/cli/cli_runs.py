@@ -16,6 +16,8 @@ from gppo.records import Conversation, write_conversations, write_problems
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "TERM": "dumb", "COLUMNS": "200", "NO_COLOR": "1"}
 COMMAND = [sys.executable, "-m", "gppo.cli.main"]
+#: RL from the recipe's model: the recipes here have an sft section too.
+RL_ONLY = ("--set", "sft=null")
 TINY = {"tiny": {"hidden_size": 32, "layers": 2, "heads": 2, "kv_heads": 1}, "tokenizer": "bytes", "max_context": 64}
 
 

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 import yaml
-from cli_runs import recipe, write_lines, write_sums, write_traces
+from cli_runs import RL_ONLY, recipe, write_lines, write_sums, write_traces
 
 MODEL_64 = {
     "tiny": {"hidden_size": 64, "layers": 2, "heads": 2, "kv_heads": 1},
@@ -22,7 +22,7 @@ def test_a_misspelt_key_names_the_nearest(gppo, path):
     content = yaml.safe_load(path.read_text())
     content["rl"]["grop_size"] = 4
     path.write_text(yaml.safe_dump(content))
-    assert gppo("rl", path).refusal() == f"{path}: rl.grop_size: unknown key; did you mean 'group_size'?"
+    assert gppo("rl", path, *RL_ONLY).refusal() == f"{path}: rl.grop_size: unknown key; did you mean 'group_size'?"
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_a_misspelt_key_names_the_nearest(gppo, path):
 )
 def test_what_a_recipe_can_say_wrong_is_found_before_there_is_a_run(gppo, path, tmp_path, override, words):
     """So that mending it needs no --fresh."""
-    assert words in gppo("rl", path, "--set", override).refusal()
+    assert words in gppo("rl", path, *RL_ONLY, "--set", override).refusal()
     assert not (tmp_path / "run").exists()
 
 
@@ -59,7 +59,7 @@ def test_data_that_cannot_be_used(gppo, path, tmp_path):
 
     def refused(words, command="rl"):
         shutil.rmtree(tmp_path / "run", ignore_errors=True)
-        message = gppo(command, path).refusal()
+        message = gppo(command, path, *(RL_ONLY if command == "rl" else ())).refusal()
         assert words in message
 
     train.write_text("")
@@ -82,14 +82,14 @@ def test_a_missing_column_of_a_table(gppo, path, tmp_path):
     import pyarrow.parquet as pq
 
     pq.write_table(pa.table({"question": ["1+1"], "answer": ["2"]}), tmp_path / "train.parquet")
-    message = gppo("rl", path, "--set", "rl.stages.0.data=train.parquet").refusal()
+    message = gppo("rl", path, *RL_ONLY, "--set", "rl.stages.0.data=train.parquet").refusal()
     assert message.endswith("no column 'prompt'; the file has question, answer; rename or add the column")
 
 
 def test_prompts_that_do_not_fit(gppo, path, tmp_path):
     long = {"prompt": "1" * 70, "ability": "math", "reward_model": {"ground_truth": "1"}, "id": "long"}
     write_lines(tmp_path / "train.jsonl", [long])
-    message = gppo("rl", path).refusal()
+    message = gppo("rl", path, *RL_ONLY).refusal()
     assert "stage 'math': all 1 prompts of train.jsonl are longer than max_prompt_tokens 16; raise it" in message
     write_sums(tmp_path / "train.jsonl")
     write_lines(tmp_path / "test.jsonl", [long])
@@ -104,7 +104,7 @@ def test_prompts_that_do_not_fit(gppo, path, tmp_path):
     assert gppo("sft", path, "--fresh").status == 0
     saved = tmp_path / "run" / "checkpoints" / "sft" / "step-000002"
     path = recipe(tmp_path, model={"path": str(saved)}, run_dir="other", rl={"max_response_tokens": 60})
-    message = gppo("rl", path).refusal()
+    message = gppo("rl", path, *RL_ONLY).refusal()
     assert "stage 'math': max_prompt_tokens + max_response_tokens is 76, more than the model's context of 64" in message
 
 
@@ -127,7 +127,7 @@ def test_another_model_in_the_same_run(gppo, path, tmp_path):
 
 def test_a_model_that_is_not_there(gppo, tmp_path):
     path = recipe(tmp_path, model={"path": "./nowhere"})
-    message = gppo("rl", path).refusal()
+    message = gppo("rl", path, *RL_ONLY).refusal()
     assert "nowhere" in message
     assert "folder" in message
 
@@ -137,7 +137,7 @@ def test_a_gpu_that_is_not_there(gppo, path):
 
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
-    assert gppo("rl", path, "--set", "device=cuda").refusal().startswith("device: cuda is asked for")
+    assert gppo("rl", path, *RL_ONLY, "--set", "device=cuda").refusal().startswith("device: cuda is asked for")
 
 
 def test_a_folder_that_is_no_run(gppo, path, tmp_path):
@@ -145,5 +145,5 @@ def test_a_folder_that_is_no_run(gppo, path, tmp_path):
     (tmp_path / "run" / "thesis.tex").touch()
     assert (
         "run: holds thesis.tex and no recipe.yaml, so it is no run; choose another run_dir"
-        in gppo("rl", path).refusal()
+        in gppo("rl", path, *RL_ONLY).refusal()
     )

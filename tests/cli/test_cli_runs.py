@@ -8,8 +8,9 @@ import subprocess
 import time
 
 import yaml
-from cli_runs import COMMAND, ENVIRONMENT, cold, recipe, write_sums
+from cli_runs import COMMAND, ENVIRONMENT, RL_ONLY, cold, recipe, write_sums
 
+from gppo.evaluate import load_evaluations
 from gppo.run import RunFolder
 
 
@@ -39,7 +40,7 @@ def started(*arguments, folder):
 def test_a_run_from_a_cold_start(tmp_path):
     """The real command in a real process: sampling, judging, evaluation, checkpoint, report."""
     path = recipe(tmp_path)
-    done = cold("rl", path, folder=tmp_path)
+    done = cold("rl", path, *RL_ONLY, folder=tmp_path)
     assert done.status == 0, done.stderr
     assert done.stdout == "Report: run/report.html\n"
     assert "RL: 2 of 2" in done.stderr
@@ -57,7 +58,7 @@ def test_a_run_from_a_cold_start(tmp_path):
 
 def test_one_update_a_batch_is_pointed_out(gppo, tmp_path):
     path = recipe(tmp_path, rl={"mini_batch_prompts": 2})
-    done = gppo("rl", path)
+    done = gppo("rl", path, *RL_ONLY)
     assert done.status == 0
     notes = [line for line in done.stderr.splitlines() if line.startswith("note: ")]
     assert len(notes) == 1
@@ -78,14 +79,32 @@ def test_sft_then_eval_then_report_in_one_run(gppo, tmp_path):
     assert (tmp_path / "run" / "report.html").is_file()
 
 
+def test_rl_goes_on_from_the_sft_of_its_recipe_and_eval_scores_the_newest(gppo, tmp_path):
+    steep = {"learning_rate": 0.03, "min_learning_rate": 0.03, "schedule": "constant"}
+    path = recipe(tmp_path, sft={"data": "sft.jsonl", "steps": 4, "batch_size": 4, "optimizer": steep})
+    run = tmp_path / "run"
+    assert "SFT has not been run here; run `gppo sft` with it first" in gppo("rl", path).refusal()
+    assert gppo("sft", path).status == 0
+    assert gppo("eval", path).status == 0
+    [tuned] = load_evaluations(run / "evaluations")
+    assert gppo("rl", path).status == 0
+    started = next(e for e in load_evaluations(run / "evaluations") if e.step == 0)
+    assert (started.lengths_PK == tuned.lengths_PK).all(), "RL starts from the fine-tuned model"
+    assert gppo("rl", path, *RL_ONLY, "--set", "run_dir=plain").status == 0
+    plain = next(e for e in load_evaluations(tmp_path / "plain" / "evaluations") if e.step == 0)
+    assert (started.lengths_PK != plain.lengths_PK).any(), "not from the recipe's random one"
+    scored = gppo("eval", path)
+    assert "scoring the checkpoint run/checkpoints/rl/step-000002" in scored.stderr
+
+
 def test_the_same_command_again_does_nothing_and_fresh_starts_anew(gppo, tmp_path):
     path = recipe(tmp_path)
-    assert gppo("rl", path).status == 0
+    assert gppo("rl", path, *RL_ONLY).status == 0
     before = weights(tmp_path / "run")
     metrics = (tmp_path / "run" / "metrics.jsonl").read_bytes()
-    assert gppo("rl", path).status == 0
+    assert gppo("rl", path, *RL_ONLY).status == 0
     assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == metrics
-    assert gppo("rl", path, "--fresh", "--set", "seed=1").status == 0
+    assert gppo("rl", path, *RL_ONLY, "--fresh", "--set", "seed=1").status == 0
     assert weights(tmp_path / "run.old-1") == before
     assert weights(tmp_path / "run") != before
 
@@ -95,7 +114,7 @@ def test_stopping_by_ctrl_c_and_going_on(gppo, tmp_path):
     long = {"stages": [{"name": "math", "data": "train.jsonl", "steps": 40}], "save_every": 100, "save_rollouts": False}
     path = recipe(tmp_path, rl=long)
     metrics = tmp_path / "run" / "metrics.jsonl"
-    with started("rl", path, folder=tmp_path) as process:
+    with started("rl", path, *RL_ONLY, folder=tmp_path) as process:
         while not (metrics.exists() and '"step": 2,' in metrics.read_text()):
             assert process.poll() is None
             time.sleep(0.01)
@@ -108,8 +127,8 @@ def test_stopping_by_ctrl_c_and_going_on(gppo, tmp_path):
     assert last.endswith(" of 40; run the same command again to go on")
     stopped_at = int(last.split()[5])
     assert [line["step"] for line in lines(tmp_path / "run")] == list(range(1, stopped_at + 1))
-    assert gppo("rl", path).status == 0
-    assert gppo("rl", path, "--set", "run_dir=whole").status == 0
+    assert gppo("rl", path, *RL_ONLY).status == 0
+    assert gppo("rl", path, *RL_ONLY, "--set", "run_dir=whole").status == 0
     assert lines(tmp_path / "run") == lines(tmp_path / "whole")
     assert weights(tmp_path / "run") == weights(tmp_path / "whole")
 
@@ -131,7 +150,7 @@ def test_a_disk_that_fills_up(gppo, tmp_path, full_disk):
     found = set()
     for kilobytes in (60, 52, 40, 0):  # of the 64 are taken
         (full_disk / "ballast").write_bytes(b"x" * 1024 * kilobytes)
-        message = gppo("rl", path).refusal(status=1)
+        message = gppo("rl", path, *RL_ONLY).refusal(status=1)
         assert "free" in message or "space" in message
         found.add(message.split(":")[0].removeprefix(str(full_disk)))
         shutil.rmtree(full_disk / "run", ignore_errors=True)

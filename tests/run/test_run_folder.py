@@ -49,8 +49,14 @@ def test_the_same_recipe_goes_on(tmp_path: Path) -> None:
     assert environment["continued"][0]["python"] == environment["python"]
 
 
-def test_another_recipe_is_refused_with_its_keys(tmp_path: Path) -> None:
+def test_a_mended_recipe_is_taken_while_nothing_was_made(tmp_path: Path) -> None:
     RunFolder.create(tmp_path / "t", RECIPE)
+    run = RunFolder.create(tmp_path / "t", "name: t\nseed: 5\n")
+    assert run.recipe.read_text() == "name: t\nseed: 5\n"
+
+
+def test_another_recipe_is_refused_with_its_keys(tmp_path: Path) -> None:
+    RunFolder.create(tmp_path / "t", RECIPE).log("sft", step=1)
     changed = "name: t\nseed: 1\nrl:\n  learning_rate: 2.0e-06\n  stages:\n  - name: a\n    steps: 4\n"
     with pytest.raises(UserError) as caught:
         RunFolder.create(tmp_path / "t", changed)
@@ -61,7 +67,7 @@ def test_another_recipe_is_refused_with_its_keys(tmp_path: Path) -> None:
 
 
 def test_many_differences_are_cut_short(tmp_path: Path) -> None:
-    RunFolder.create(tmp_path / "t", "".join(f"k{i}: 1\n" for i in range(14)))
+    RunFolder.create(tmp_path / "t", "".join(f"k{i}: 1\n" for i in range(14))).log("sft", step=1)
     with pytest.raises(UserError, match="k9 and 4 more"):
         RunFolder.create(tmp_path / "t", "".join(f"k{i}: 2\n" for i in range(14)))
 

@@ -50,7 +50,8 @@ def test_exactly_the_list_is_allowed(machine):
 @pytest.mark.parametrize("name", ["kill", "tgkill"])
 def test_signals_reach_the_process_itself_only(machine, name):
     call = number(machine, name)
-    assert answer(machine, call, PID) == ALLOW
+    assert answer(machine, call, PID, 6, 6) == ALLOW
+    assert answer(machine, call, PID, 9, 9) == REFUSE
     for other in (0, 1, PID + 1, 2**32 - 1, 2**64 - 1):
         assert answer(machine, call, other) == REFUSE
 
@@ -64,9 +65,14 @@ def test_clone_makes_threads_only(machine):
 
 
 def test_limits_names_and_descriptor_flags_of_itself_only(machine):
-    assert answer(machine, number(machine, "prlimit64"), 0) == ALLOW
-    assert answer(machine, number(machine, "prlimit64"), PID) == ALLOW
-    assert answer(machine, number(machine, "prlimit64"), 1) == REFUSE
+    limit, cpu, stack, pointer = number(machine, "prlimit64"), 0, 3, 0x7FFF_0000_0000
+    for own in (0, PID):
+        assert answer(machine, limit, own, cpu, 0) == ALLOW
+        assert answer(machine, limit, own, stack, pointer) == ALLOW
+        assert answer(machine, limit, own, stack, 0x1000) == ALLOW
+        assert answer(machine, limit, own, cpu, pointer) == REFUSE
+        assert answer(machine, limit, own, cpu, 0x1000) == REFUSE
+    assert answer(machine, limit, 1, stack, 0) == REFUSE
     assert answer(machine, number(machine, "prctl"), 15) == ALLOW
     assert answer(machine, number(machine, "prctl"), 4) == REFUSE
     assert answer(machine, number(machine, "fcntl"), 0, 1) == ALLOW

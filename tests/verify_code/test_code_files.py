@@ -8,7 +8,7 @@ import time
 import pytest
 
 from gppo.sandbox import Limits
-from gppo.types import UserError
+from gppo.types import GppoError, UserError
 from gppo.verify.code import verify_code_file
 
 ADD = {"inputs": ["1 2", "3 4"], "outputs": ["3", "7"], "fn_name": None}
@@ -120,6 +120,16 @@ def test_another_input_or_a_finished_output(isolation, tmp_path, capsys):
     assert out.read_bytes() == text  # nothing was lost
     assert verify_code_file(source, out, progress=False, fresh=True)["passed"] == 1
     assert [record["id"] for record in read(out)] == ["else"]
+
+
+def test_a_full_disk_leaves_whole_lines(isolation, tmp_path, full_disk):
+    source, out = tmp_path / "in.jsonl", full_disk / "out.jsonl"
+    write(source, [{"id": f"{i}-{'x' * 9000}", "code": RIGHT, "tests": ADD} for i in range(12)])
+    with pytest.raises(GppoError, match="no space left"):
+        verify_code_file(source, out, progress=False)
+    text = out.read_bytes()
+    assert text.endswith(b"\n")
+    assert 0 < len(read(out)) < 12
 
 
 def test_paths_that_cannot_work(tmp_path):

@@ -150,24 +150,36 @@ def sft(recipe_file: RecipeFile, overrides: Overrides = None, fresh: Fresh = Fal
 
 @app.command()
 def rl(recipe_file: RecipeFile, overrides: Overrides = None, fresh: Fresh = False) -> None:
-    """Train by reinforcement learning with GPPO, or another objective. Run it again to go on."""
+    """Train by reinforcement learning with GPPO, or another objective. Run it again to go on.
+
+    A recipe with an sft section starts from what `gppo sft` made of it in the same run folder.
+    """
     recipe, run = _start(recipe_file, overrides, fresh, "rl")
     from gppo.rl.stage import run_rl
+    from gppo.sft.stage import load_fine_tuned
 
-    run_rl(recipe, run, _policy(recipe))
+    policy = _policy(recipe)
+    if recipe.sft is not None:
+        load_fine_tuned(run, policy)
+    run_rl(recipe, run, policy)
     _done(run)
 
 
 @app.command("eval")
 def evaluate(recipe_file: RecipeFile, overrides: Overrides = None, fresh: Fresh = False) -> None:
-    """Score a model: avg@k and pass@k with their standard errors."""
+    """Score a model: avg@k and pass@k with their standard errors.
+
+    Where the run folder has checkpoints, the newest is scored (RL before SFT), else the recipe's model.
+    """
     recipe, run = _start(recipe_file, overrides, fresh, "evaluate")
     from rich.console import Console
 
     from gppo.evaluate import score_table
-    from gppo.evaluate.stage import run_eval
+    from gppo.evaluate.stage import load_newest, run_eval
 
-    Console().print(score_table(run_eval(recipe, run, _policy(recipe))))
+    policy = _policy(recipe)
+    step = load_newest(run, policy)
+    Console().print(score_table(run_eval(recipe, run, policy, step)))
     _done(run)
 
 

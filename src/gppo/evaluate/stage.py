@@ -1,16 +1,19 @@
 """Evaluation as a recipe asks for it: sets read, sampled, judged, saved."""
 
+import logging
 from collections.abc import Mapping, Sequence
 
 from gppo.config import EvaluateConfig, Recipe, require
 from gppo.evaluate.runner import Judge, OnPhase, evaluate
 from gppo.evaluate.store import save_evaluation
-from gppo.policy import Policy
+from gppo.policy import Checkpoints, Policy, load_model
 from gppo.records import read_problems
 from gppo.rollout import LocalSampler, Sampler
 from gppo.run import RunFolder, progress
 from gppo.types import Evaluation, Problem
 from gppo.verify.cases import CaseJudge
+
+logger = logging.getLogger(__name__)
 
 
 def evaluate_and_save(
@@ -52,6 +55,16 @@ def run_eval(recipe: Recipe, run: RunFolder, policy: Policy, step: int = 0) -> l
             bar.advance(began + done - bar.done, status=what)
 
         return evaluate_and_save(sets, config, run, policy, LocalSampler(policy), judge, recipe.seed, step, on_phase)
+
+
+def load_newest(run: RunFolder, policy: Policy) -> int:
+    """Put the weights of the run's newest checkpoint into the policy, RL before SFT; returns the RL step, 0 without."""
+    for stage in ("rl", "sft"):
+        if newest := Checkpoints(run.checkpoints / stage).latest():
+            state = load_model(newest, policy)
+            logger.warning("scoring the checkpoint %s", newest)
+            return int(state["step"]) if stage == "rl" else 0
+    return 0
 
 
 def read_sets(config: EvaluateConfig, run: RunFolder) -> Mapping[str, Sequence[Problem]]:

@@ -15,6 +15,7 @@ from gppo.miniature.world import UNSEEN_IN_RL, write_world
 from gppo.policy import Policy, load_policy
 from gppo.policy.device import choose_device
 from gppo.report import write_report
+from gppo.rl import check_objective
 from gppo.rl.stage import run_rl
 from gppo.run import RunFolder
 from gppo.run.progress import duration
@@ -42,6 +43,7 @@ def run_demo(
     """
     began = time.monotonic()
     recipe = demo_recipe(folder, seed, overrides)
+    check_objective(require(recipe, "rl"))
     run = RunFolder.create(folder, dump_recipe(recipe), fresh=fresh)
     device = choose_device(recipe.device, recipe.threads)
     _prepare_data(recipe, run, console)

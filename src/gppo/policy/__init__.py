@@ -1,7 +1,7 @@
 """The policy: a causal language model, its chat tokens, its log-probabilities and how they are learned from."""
 
 from gppo.policy.chat import encode_conversation, encode_prompt, opens_thinking
-from gppo.policy.checkpoint import Checkpoints
+from gppo.policy.checkpoint import Checkpoints, load_model
 from gppo.policy.load import load_policy
 from gppo.policy.logprobs import chunked_logprobs, single_pass_logprobs
 from gppo.policy.model import Policy
@@ -17,6 +17,7 @@ __all__ = [
     "chunked_logprobs",
     "encode_conversation",
     "encode_prompt",
+    "load_model",
     "load_policy",
     "micro_batches",
     "opens_thinking",

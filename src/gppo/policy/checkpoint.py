@@ -83,15 +83,7 @@ class Checkpoints:
         Raises:
             UserError: the checkpoint belongs to another architecture, or is damaged; the model is as it was.
         """
-        # Through transformers: it knows files in several parts, tied weights, and names that differ on disk (experts).
-        dtype = next(policy.model.parameters()).dtype
-        weights = load_weights(str(path), dtype).state_dict()
-        own = policy.model.state_dict()
-        if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in own.items()}:
-            raise UserError(
-                f"{path}: the checkpoint's weights do not fit the model of the recipe; "
-                "use the recipe that made it, or start anew with --fresh"
-            )
+        weights = _weights_for(policy, path)
         try:
             # weights_only: a checkpoint may come from someone else, and must not run code
             moments = torch.load(path / "optimizer.pt", weights_only=True, map_location=policy.device)
@@ -103,6 +95,29 @@ class Checkpoints:
             ) from error
         policy.model.load_state_dict(weights)
         return json.loads((path / "state.json").read_text())
+
+
+def load_model(path: Path, policy: Policy) -> dict[str, Any]:
+    """Put a checkpoint's weights into the policy, without its optimizer, and return the state saved with them.
+
+    Raises:
+        UserError: the checkpoint belongs to another architecture, or is damaged; the model is as it was.
+    """
+    policy.model.load_state_dict(_weights_for(policy, path))
+    return json.loads((path / "state.json").read_text())
+
+
+def _weights_for(policy: Policy, path: Path) -> dict[str, torch.Tensor]:
+    # Through transformers: it knows files in several parts, tied weights, and names that differ on disk (experts).
+    dtype = next(policy.model.parameters()).dtype
+    weights = load_weights(str(path), dtype).state_dict()
+    own = policy.model.state_dict()
+    if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in own.items()}:
+        raise UserError(
+            f"{path}: the checkpoint's weights do not fit the model of the recipe; "
+            "use the recipe that made it, or start anew with --fresh"
+        )
+    return weights
 
 
 def _fsync(path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers.utils import logging as transformers_logging
 
 from gppo.config.model import ModelConfig
 from gppo.policy.model import Policy
@@ -27,6 +28,7 @@ def load_policy(config: ModelConfig, *, seed: int, device: str = "cpu") -> Polic
     Raises:
         UserError: nothing can be loaded from the path, or the tokenizer does not fit the model.
     """
+    transformers_logging.disable_progress_bar()  # a bar for every file would break the run's own
     model: Any
     if config.tiny is not None:
         tokenizer = _load_tokenizer(config.tokenizer or _BYTES)

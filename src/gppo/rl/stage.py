@@ -49,7 +49,7 @@ def run_rl(recipe: Recipe, run: RunFolder, policy: Policy) -> None:
     newest = Checkpoints(run.checkpoints / "rl").latest()
     done = int(newest.name.removeprefix("step-")) if newest else 0
     with (
-        CaseJudge(reward.judge_workers, reward.judge_timeout) as judge,
+        CaseJudge(reward.judge_workers, reward.judge_timeout, seed=recipe.seed) as judge,
         CaseJudge(reward.judge_workers, reward.judge_timeout, tests_per_problem=None) as examiner,
         progress("RL", steps, done=done) as bar,
     ):

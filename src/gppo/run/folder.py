@@ -28,7 +28,7 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: str | Path, recipe_yaml: str, *, fresh: bool = False) -> "RunFolder":
-        """Start a run, or go on with the one that is there where its recipe is the same.
+        """Start a run, or go on with the one that is there where its recipe is the same or nothing was made yet.
 
         ``environment.json`` describes the first start; later ones are added to its list ``continued``.
 
@@ -138,12 +138,19 @@ class RunFolder:
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise GppoError(f"{self.recipe}: damaged; mend it, or start anew with --fresh") from error
         keys = list(differing_keys(there, yaml.safe_load(recipe_yaml)))
-        if keys:
+        if keys and not self._has_results():
+            with atomic_file(self.recipe) as file:  # a mended recipe, after a mistake that was found early
+                file.write(recipe_yaml.encode())
+        elif keys:
             shown = ", ".join(keys[:10]) + (f" and {len(keys) - 10} more" if len(keys) > 10 else "")
             raise UserError(
                 f"{self.path}: holds a run with another recipe (different: {shown}); choose another run_dir, or start "
                 "anew with --fresh, which moves the old run aside"
             )
+
+    def _has_results(self) -> bool:
+        made = (self.rollouts, self.checkpoints, self.evaluations)
+        return self.metrics.exists() or any(folder.is_dir() and any(folder.iterdir()) for folder in made)
 
     def _note_environment(self) -> None:
         now = describe_environment()

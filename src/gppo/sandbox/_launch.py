@@ -25,7 +25,11 @@ _PACKAGE = Path(__file__).parent
 _BOOT = (
     "import sys; sys.path.insert(0, {folder!r}); from inside.zygote import main; sys.path.remove({folder!r}); main()"
 )
-_ENVIRONMENT = {"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"}  # set order, and so a verdict, is the same in every run
+_ENVIRONMENT = {
+    "PYTHONHASHSEED": "0",  # the order of a set, and so a verdict, is the same in every run
+    "LC_ALL": "C.UTF-8",
+    "MALLOC_ARENA_MAX": "2",  # each thread would reserve 64 MiB of the address space
+}
 _STACK_KB = 262_144
 _INNER_UID = 1000
 _SCRATCH = "/tmp"

@@ -53,6 +53,8 @@ def _write(fd: int, content: bytes) -> None:
 def judge(files: Files, reply: dict[str, Any], kind: str, limits: Limits) -> Execution:
     """The Execution that ``reply`` of the inner process and the files amount to."""
     status, detail = _ended(files, reply, limits)
+    if status == "infra":
+        return Execution(status, detail=detail)
     run: dict[str, Any] = {"stdout": files.read("stdout"), "seconds": float(reply["seconds"])}
     if kind == "script" or status in ("timeout", "output"):
         return Execution(status, detail=detail, **run)
@@ -60,7 +62,7 @@ def judge(files: Files, reply: dict[str, Any], kind: str, limits: Limits) -> Exe
         if status != "ok":
             return Execution(status, detail=detail, **run)
         return _returned(files, run)
-    return _verdict(files, reply, status, detail, run)
+    return _verdict(files, reply, limits, (status, detail), run)
 
 
 def _ended(files: Files, reply: dict[str, Any], limits: Limits) -> tuple[Status, str]:
@@ -72,7 +74,7 @@ def _ended(files: Files, reply: dict[str, Any], limits: Limits) -> tuple[Status,
         return "timeout", f"longer than {limits.seconds:g} s"
     ended = reply["ended"]
     if os.WIFSIGNALED(ended):
-        return _signalled(os.WTERMSIG(ended), reply["cpu"], limits)
+        return ("ok", "") if reply.get("lingers") else _signalled(os.WTERMSIG(ended), reply, limits)
     code = os.WEXITSTATUS(ended)
     if code == 0:
         return "ok", ""
@@ -82,9 +84,13 @@ def _ended(files: Files, reply: dict[str, Any], limits: Limits) -> tuple[Status,
     return "error", line or f"exit status {code}"
 
 
-def _signalled(number: int, cpu: float, limits: Limits) -> tuple[Status, str]:
-    if number == signal.SIGXCPU or (number == signal.SIGKILL and cpu >= limits.seconds):
+def _signalled(number: int, reply: dict[str, Any], limits: Limits) -> tuple[Status, str]:
+    if number == signal.SIGXCPU or (number == signal.SIGKILL and reply["cpu"] >= limits.seconds):
         return "timeout", f"more than {limits.seconds:g} s of CPU"
+    if number == signal.SIGKILL:  # not from us, and a program cannot send it: the machine's memory, or somebody
+        if reply["rss_mb"] >= limits.memory_mb / 2:
+            return "memory", "killed while it held more than half of its memory limit"
+        return "infra", "its process was killed from outside"
     if number == signal.SIGXFSZ:
         return "output", f"a file of more than {limits.output_kb} KiB"
     try:
@@ -110,11 +116,15 @@ def _returned(files: Files, run: dict[str, Any]) -> Execution:
         return Execution("error", detail=f"what it returned cannot be read: {error}"[:_DETAIL], **run)
 
 
-def _verdict(files: Files, reply: dict[str, Any], status: Status, detail: str, run: dict[str, Any]) -> Execution:
-    """The tester's word, which the program cannot write; where the tester lost the program, how that ended."""
-    ended = reply["tester_ended"]
-    if os.WIFSIGNALED(ended) and os.WTERMSIG(ended) == signal.SIGXCPU:
-        return Execution("timeout", detail="the test code ran out of CPU", **run)
+def _verdict(
+    files: Files, reply: dict[str, Any], limits: Limits, ended: tuple[Status, str], run: dict[str, Any]
+) -> Execution:
+    """The tester's word, which the program cannot write; where the tester lost the program, how that ``ended``."""
+    status, detail = ended
+    tester = reply["tester"]
+    if os.WIFSIGNALED(tester["ended"]):
+        how, why = _signalled(os.WTERMSIG(tester["ended"]), tester, limits)
+        return Execution(how, detail=f"the test code: {why}", **run)
     try:
         verdict = json.loads(files.read("verdict"))
     except ValueError:

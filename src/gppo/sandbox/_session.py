@@ -123,8 +123,11 @@ class Session:
                     raise InfraError("the program's keeper was killed")
                 if not answer["begun"]:
                     raise InfraError("the program's process could not be started")
+                execution = judge(waiting[0][1], answer, self.order["kind"], limits)
+                if execution.status == "infra":
+                    raise InfraError(execution.detail)
                 index, files = waiting.popleft()
-                done[index] = judge(files, answer, self.order["kind"], limits)
+                done[index] = execution
                 files.close()
         finally:
             for _, files in waiting:

@@ -15,7 +15,7 @@ from gppo.sandbox.api import Execution, Limits, Script
 from gppo.sandbox.inside import kernel, syscalls
 
 LEVELS: tuple[Level, ...] = ("bubblewrap", "landlock")
-_LIMITS = Limits(seconds=5.0, memory_mb=512, output_kb=64, processes=8)
+_LIMITS = Limits(seconds=5.0, memory_mb=65_536, output_kb=64, processes=8)  # so that memory is not what stops a bomb
 _ADVICE = (
     "install bubblewrap (apt-get install bubblewrap) and allow user namespaces (on Ubuntu 24.04: sysctl "
     "kernel.apparmor_restrict_unprivileged_userns=0; in Docker: --security-opt seccomp=unconfined), or use a Linux "

@@ -67,7 +67,7 @@ def train_sft(
             on_step(step + 1, steps, loss)
             last = step + 1 == steps
             if last or stop or (config.save_every and (step + 1) % config.save_every == 0):
-                checkpoints.save(step + 1, policy, optimizer, {"stage": "sft"})
+                checkpoints.save(step + 1, policy, optimizer, {"stage": "sft", "steps": steps})
             if stop and not last:
                 raise Interrupted(
                     f"stopped after SFT step {step + 1} of {steps}; run the same command again to go on",

@@ -3,11 +3,12 @@
 import logging
 
 from gppo.config import Recipe, require
-from gppo.policy import Checkpoints, Policy
+from gppo.policy import Checkpoints, Policy, load_model
 from gppo.records import read_conversations
 from gppo.run import RunFolder, progress
 from gppo.sft.data import encode_samples
 from gppo.sft.loop import total_steps, train_sft
+from gppo.types import UserError
 
 logger = logging.getLogger(__name__)
 
@@ -40,3 +41,22 @@ def run_sft(recipe: Recipe, run: RunFolder, policy: Policy) -> None:
             bar.advance(step - bar.done, status=f"loss {loss:.3f}")
 
         train_sft(policy, samples, config, run, seed=recipe.seed, on_step=show)
+
+
+def load_fine_tuned(run: RunFolder, policy: Policy) -> None:
+    """Put the result of the run's SFT into the policy: RL of a recipe with an sft section starts from it.
+
+    Raises:
+        UserError: SFT has not been run in this folder, or not to its end.
+    """
+    newest = Checkpoints(run.checkpoints / "sft").latest()
+    if newest is None:
+        raise UserError(
+            f"{run.path}: the recipe has an sft section and SFT has not been run here; run `gppo sft` with it first, "
+            "or take the section out to start RL from model"
+        )
+    state = load_model(newest, policy)
+    if state["step"] < state["steps"]:
+        raise UserError(
+            f"{run.path}: SFT stopped after step {state['step']} of {state['steps']}; run `gppo sft` again to finish it"
+        )

@@ -22,6 +22,7 @@ from . import asserts, child, kernel, scratch
 #: Bytes of the longest message to a zygote or a program.
 MAX_MESSAGE = 1 << 16
 _QUOTA_POLL_MS = 50
+_LINGER_SECONDS = 0.05
 
 
 def run(order: dict, fds: list[int], settings: dict) -> NoReturn:
@@ -120,12 +121,10 @@ class _Judge:
         for fd in fds:
             os.close(fd)
         stopped = self._watch(pid, start + self.order["seconds"])
-        ended, cpu = _reap(pid, kill=stopped is not None)
         return {
-            "ended": ended,
+            **_reap(pid, kill=stopped is not None),
             "stopped": stopped,
             "begun": _byte_of(begun),
-            "cpu": cpu,
             "seconds": time.monotonic() - start,
         }
 
@@ -145,16 +144,15 @@ class _Judge:
         for fd in (*fds, requests, ask, answers, answer):
             os.close(fd)
         stopped = self._watch(tester, start + self.order["seconds"])
-        tester_ended, _ = _reap(tester, kill=stopped is not None)
-        if stopped is None:  # a program that is dying says how; one that waits for calls is killed
-            self._watch(candidate, min(time.monotonic() + 0.05, start + self.order["seconds"]))
-        ended, cpu = _reap(candidate, kill=True)
+        tester_end = _reap(tester, kill=stopped is not None)
+        # Its pipes are closed now: it ends, and if it is why the tester ended, says how.
+        lingers = stopped is not None or self._watch(candidate, time.monotonic() + _LINGER_SECONDS) is not None
         return {
-            "ended": ended,
-            "tester_ended": tester_ended,
+            **_reap(candidate, kill=lingers),
+            "lingers": lingers,
+            "tester": tester_end,
             "stopped": stopped,
             "begun": _byte_of(begun) and _byte_of(tester_begun),
-            "cpu": cpu,
             "seconds": time.monotonic() - start,
         }
 
@@ -182,12 +180,12 @@ class _Judge:
             os.close(handle)
 
 
-def _reap(pid: int, *, kill: bool) -> tuple[int, float]:
-    """Wait status and CPU seconds of a child, after killing it if asked."""
+def _reap(pid: int, *, kill: bool) -> dict:
+    """Wait status, CPU seconds and largest memory of a child, after killing it if asked."""
     if kill:
         os.kill(pid, signal.SIGKILL)
     _, status, usage = os.wait4(pid, 0)
-    return status, usage.ru_utime + usage.ru_stime
+    return {"ended": status, "cpu": usage.ru_utime + usage.ru_stime, "rss_mb": usage.ru_maxrss / 1024}
 
 
 def _byte_of(pipe: int) -> bool:

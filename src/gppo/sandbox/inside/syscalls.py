@@ -24,7 +24,7 @@ ALLOWED = {
         gettimeofday=96 getrlimit=97 getrusage=98 sysinfo=99 times=100 getuid=102 getgid=104 geteuid=107 getegid=108
         getppid=110 getpgrp=111 getgroups=115 getresuid=118 getresgid=120 getpgid=121 getsid=124 rt_sigpending=127
         rt_sigtimedwait=128 rt_sigsuspend=130 sigaltstack=131 getpriority=140 sched_getparam=143
-        sched_getscheduler=145 sched_get_priority_max=146 sched_get_priority_min=147 arch_prctl=158 setrlimit=160
+        sched_getscheduler=145 sched_get_priority_max=146 sched_get_priority_min=147 arch_prctl=158
         gettid=186 time=201 futex=202 sched_getaffinity=204 epoll_create=213 getdents64=217 set_tid_address=218
         restart_syscall=219 fadvise64=221 clock_gettime=228 clock_getres=229 clock_nanosleep=230 exit_group=231
         epoll_wait=232 epoll_ctl=233 waitid=247 openat=257 mkdirat=258 newfstatat=262 unlinkat=263 renameat=264
@@ -43,7 +43,7 @@ ALLOWED = {
         sched_getparam=121 sched_getaffinity=123 sched_yield=124 sched_get_priority_max=125 sched_get_priority_min=126
         restart_syscall=128 sigaltstack=132 rt_sigsuspend=133 rt_sigaction=134 rt_sigprocmask=135 rt_sigpending=136
         rt_sigtimedwait=137 rt_sigreturn=139 getpriority=141 getresuid=148 getresgid=150 times=153 getpgid=155
-        getsid=156 getgroups=158 uname=160 getrlimit=163 setrlimit=164 getrusage=165 umask=166 getcpu=168
+        getsid=156 getgroups=158 uname=160 getrlimit=163 getrusage=165 umask=166 getcpu=168
         gettimeofday=169 getpid=172 getppid=173 getuid=174 geteuid=175 getgid=176 getegid=177 gettid=178 sysinfo=179
         getsockname=204 getpeername=205 recvfrom=207 getsockopt=209 shutdown=210 brk=214 munmap=215
         mremap=216 mmap=222 fadvise64=223 mprotect=226 msync=227 mincore=232 madvise=233 wait4=260 renameat2=276
@@ -70,6 +70,9 @@ _CLONE_NEW_ANYTHING = 0x7E020000
 _FCNTL = (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1030)
 #: TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX. FIOSETOWN would aim signals at others.
 _IOCTL = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
+_SIGKILL = 9
+#: File size, data, stack, core, processes, open files, address space. A CPU limit of its own would end it by SIGKILL.
+_SETTABLE_LIMITS = (1, 2, 3, 4, 6, 7, 9)
 _PR_SET_NAME, _PR_GET_NAME = 15, 16
 _AF_UNIX, _SOCK_STREAM, _SOCK_TYPE_MASK = 1, 1, 0xF
 
@@ -115,10 +118,13 @@ def _ranges(values: Iterable[int]) -> list[tuple[int, int]]:
 
 def _guard(name: str, own_pid: int) -> list[Instruction]:
     """Instructions that look at the arguments of ``name`` and always return."""
-    if name in ("kill", "tgkill"):
-        return [_argument(0), *_one_of(own_pid)]
+    if name in ("kill", "tgkill"):  # SIGKILL stays ours: seen on a program it means that it was killed from outside
+        own = [_argument(0), (_EQUAL, 1, 0, own_pid), (_RETURN, 0, 0, _REFUSE)]
+        return [*own, _argument(1 if name == "kill" else 2), (_EQUAL, 0, 1, _SIGKILL), *_refuse_then_allow()]
     if name == "prlimit64":
-        return [_argument(0), *_one_of(0, own_pid)]
+        own = [_argument(0), (_EQUAL, 2, 0, own_pid), (_EQUAL, 1, 0, 0), (_RETURN, 0, 0, _REFUSE)]
+        reads = [_argument(2), (_EQUAL, 0, 3, 0), _high_half(2), (_EQUAL, 0, 1, 0), (_RETURN, 0, 0, _ALLOW)]
+        return [*own, *reads, _argument(1), *_one_of(*_SETTABLE_LIMITS)]
     if name == "prctl":
         return [_argument(0), *_one_of(_PR_SET_NAME, _PR_GET_NAME)]
     if name == "fcntl":
@@ -136,8 +142,7 @@ def _guard(name: str, own_pid: int) -> list[Instruction]:
         kind = [_argument(1), (_AND, 0, 0, _SOCK_TYPE_MASK), *_one_of(_SOCK_STREAM)]
         return [_argument(0), (_EQUAL, 1, 0, _AF_UNIX), (_RETURN, 0, 0, _REFUSE), *kind]
     if name == "sendto":  # to the other end only, never to an address
-        low, high = _argument(4), (_LOAD, 0, 0, 16 + 8 * 4 + 4)
-        return [low, (_EQUAL, 1, 0, 0), (_RETURN, 0, 0, _REFUSE), high, *_one_of(0)]
+        return [_argument(4), (_EQUAL, 1, 0, 0), (_RETURN, 0, 0, _REFUSE), _high_half(4), *_one_of(0)]
     if name == "clone3":
         return [(_RETURN, 0, 0, _UNKNOWN)]
     raise KeyError(name)
@@ -146,6 +151,11 @@ def _guard(name: str, own_pid: int) -> list[Instruction]:
 def _argument(index: int) -> Instruction:
     """Load the low half of an argument: all of it for the C types int and unsigned int."""
     return (_LOAD, 0, 0, 16 + 8 * index)
+
+
+def _high_half(index: int) -> Instruction:
+    """Load the other half, of a pointer."""
+    return (_LOAD, 0, 0, 16 + 8 * index + 4)
 
 
 def _one_of(*values: int) -> list[Instruction]:

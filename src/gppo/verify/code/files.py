@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, fields, replace
+from io import FileIO
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -77,7 +78,7 @@ def verify_code_file(
             source = stack.enter_context(in_path.open("rb"))
             out_path.parent.mkdir(parents=True, exist_ok=True)
             old = stack.enter_context(out_path.open("w+b" if fresh or not out_path.exists() else "r+b"))
-            out = stack.enter_context(out_path.open("r+b", buffering=0))  # a line is one write: it is there or not
+            out = stack.enter_context(out_path.open("r+b", buffering=0))
         except OSError as error:
             raise UserError(f"Cannot open {error.filename}: {error.strerror}; check the path.") from error
         stack.enter_context(quarantine)
@@ -93,7 +94,7 @@ def verify_code_file(
         for record in _judge(jobs, workers, mode):
             endings[_ending(record)] += 1
             with full_disk_as_error(out_path):
-                out.write(json_line(record))
+                _write_line(out, json_line(record))
             bar.advance(sum(endings.values()) + quarantine.count - bar.done)
     counts = {ending: endings[ending] for ending in ("passed", "failed", "infra")}
     return counts | {"quarantined": quarantine.count, "kept": kept}
@@ -113,6 +114,18 @@ def _judge(jobs: Iterator[_Job], workers: int, mode: Mode) -> Iterator[dict[str,
                 yield _record(*waiting.popleft())
         while waiting:
             yield _record(*waiting.popleft())
+
+
+def _write_line(out: FileIO, line: bytes) -> None:
+    """A whole line, or none where the disk is full."""
+    end = out.tell()
+    try:
+        written = 0
+        while written < len(line):  # a disk that is nearly full takes a part first
+            written += out.write(line[written:])
+    except OSError:
+        out.truncate(end)
+        raise
 
 
 def _is_done(future: "Future[Verdict] | None") -> bool:

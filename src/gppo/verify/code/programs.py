@@ -65,8 +65,8 @@ def _run(source, header):
 
 """
 
-# LiveCodeBench compares the object itself. What crosses from the sandbox is plain, so an object becomes here a value that
-# equals the same values of JSON as it does; frozenset() equals none. The lookup by text is LiveCodeBench's, too.
+# LiveCodeBench compares the object itself. What crosses from the sandbox is plain, so an object becomes a value that
+# equals the same JSON values as it does; frozenset() equals none. The lookup by text is LiveCodeBench's, too.
 _EXACT_VALUE = """
 
 def _lcb_value(value):
