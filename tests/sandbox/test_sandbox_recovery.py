@@ -2,9 +2,12 @@
 
 import contextlib
 import os
+import shutil
 import signal
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -60,6 +63,7 @@ def test_what_cannot_be_kept_alive_is_infra(level):
 
 def test_the_trainer_dies_and_so_does_everything(level, tmp_path):
     marker = tmp_path / "started"
+    before = set(Path(tempfile.gettempdir()).glob("gppo-sandbox-*"))
     pid = os.fork()
     if pid == 0:
         try:
@@ -73,6 +77,8 @@ def test_the_trainer_dies_and_so_does_everything(level, tmp_path):
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     assert psutil.wait_procs(below, timeout=10)[1] == []
+    for left in set(Path(tempfile.gettempdir()).glob("gppo-sandbox-*")) - before:
+        shutil.rmtree(left)  # nobody was left to remove it
 
 
 def test_resources_stay_flat(level):

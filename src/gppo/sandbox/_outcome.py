@@ -55,7 +55,8 @@ def judge(files: Files, reply: dict[str, Any], kind: str, limits: Limits) -> Exe
     status, detail = _ended(files, reply, limits)
     if status == "infra":
         return Execution(status, detail=detail)
-    run: dict[str, Any] = {"stdout": files.read("stdout"), "seconds": float(reply["seconds"])}
+    cpu = reply["cpu"] + reply["keeper_cpu"] + reply.get("tester", {}).get("cpu", 0.0)
+    run: dict[str, Any] = {"stdout": files.read("stdout"), "seconds": reply["seconds"], "cpu_seconds": cpu}
     if kind == "script" or status in ("timeout", "output"):
         return Execution(status, detail=detail, **run)
     if kind == "function":

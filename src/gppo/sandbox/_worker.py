@@ -9,6 +9,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from pathlib import Path
 
 from gppo.sandbox import _launch
 from gppo.sandbox._session import MESSAGE, InfraError, Session, order_for, test_count
@@ -40,7 +41,7 @@ class Worker:
         """Start the zygote. Raises SandboxError with its complaint where it cannot."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         if self.level == "landlock":
-            self._scratch = tempfile.mkdtemp(prefix="gppo-sandbox-")
+            self._scratch = tempfile.mkdtemp(prefix="gppo-sandbox-", dir=_open_folder())
         message, complaint = b"", ""
         fds: list[int] = []
         with theirs, tempfile.TemporaryFile() as log:
@@ -117,6 +118,17 @@ class Worker:
                 session.run(program, limits, done)
         finally:
             session.close()
+
+
+def _open_folder() -> str | None:
+    """Where a scratch folder can be reached by another uid: the usual place, unless root's TMPDIR is closed to others."""
+    if os.geteuid() != 0:
+        return None
+    for folder in (tempfile.gettempdir(), "/tmp", "/var/tmp", "/dev/shm"):
+        way = [Path(folder), *Path(folder).parents]
+        if all(part.is_dir() and part.stat().st_mode & 0o001 for part in way):
+            return folder
+    return None
 
 
 def _remove(folder: str) -> None:

@@ -83,6 +83,7 @@ class Execution:
         passed: Asserts: whether the piece of test code ran to its end. False where it did not.
         detail: in a few words what happened: the exception, the signal, the limit.
         seconds: wall time.
+        cpu_seconds: CPU time, of the program's process and of what the sandbox did to start and watch it.
     """
 
     status: Status
@@ -92,3 +93,4 @@ class Execution:
     passed: bool = False
     detail: str = ""
     seconds: float = 0.0
+    cpu_seconds: float = 0.0

@@ -74,7 +74,9 @@ class _Judge:
             message, fds, _, _ = socket.recv_fds(self.channel, MAX_MESSAGE, 8)
             if not message:
                 return
+            before = time.process_time()
             reply = self._asserts(code, fds) if self.order["kind"] == "asserts" else self._plain(code, fds)
+            reply["keeper_cpu"] = time.process_time() - before
             self.channel.send(json.dumps(reply).encode())
 
     def _compile(self, source_fd: int) -> types.CodeType | None:
