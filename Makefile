@@ -29,8 +29,8 @@ $(STAMP): pyproject.toml constraints/core.txt
 demo: $(STAMP)  ## the whole pipeline, offline, in minutes; prints where the report is
 	$(BIN)/gppo demo
 
-demo-seeds: $(STAMP)  ## the demo's comparison over several seeds
-	$(BIN)/python scripts/demo_seeds.py
+demo-seeds: $(STAMP)  ## the demo over seeds 0-2, with means and standard errors
+	$(BIN)/gppo demo --seeds 3
 
 test: $(STAMP)  ## all tests; objectives, config and records covered to 95 % of their branches
 	$(BIN)/pytest --cov --cov-report=

@@ -180,6 +180,16 @@ EXHAUST = [
         "i = 0\nwhile True:\n    with open(f'f{i}', 'wb') as f: f.write(b'x' * 60000)\n    i += 1",
     ),
     script("a bomb of inodes", "memory", "import os\ni = 0\nwhile True:\n    os.mkdir(f'd{i}')\n    i += 1"),
+    script(
+        "a bomb in a folder that cannot be listed",
+        "memory",
+        "import os\nos.mkdir('d', 0o300)\ni = 0\nwhile True:\n    with open(f'd/{i}', 'wb') as f: f.write(b'x' * 60000)\n    i += 1",
+    ),
+    script(
+        "leaves a folder that cannot be listed",
+        "ok",
+        "import os\nos.mkdir('d', 0o300)\nos.mkdir('d/e', 0)\nopen('d/f', 'w').write('x')",
+    ),
     script("a bomb of nested folders", "memory", "import os\nwhile True:\n    os.mkdir('d')\n    os.chdir('d')"),
     script("one file larger than the limit", "output", "open('f', 'wb').write(b'x' * (1 << 20))"),
 ]

@@ -21,9 +21,10 @@ SLOW = Script("import time\nn = input()\ntime.sleep(0.3)\nprint(n)", tuple(b"%d\
 def generations() -> list[psutil.Process]:
     """The processes below this one, each a child of the one before it."""
     chain, process = [], psutil.Process()
-    while children := process.children():
-        process = children[0]
-        chain.append(process)
+    with contextlib.suppress(psutil.NoSuchProcess):  # it ended while we looked
+        while children := process.children():
+            process = children[0]
+            chain.append(process)
     return chain
 
 
@@ -35,7 +36,8 @@ def test_kill_9_in_the_middle_of_a_test_loses_nothing(level, from_the_end):
         thread = threading.Thread(target=lambda: done.extend(sandbox.run(SLOW)))
         thread.start()
         _wait_for(lambda: len(generations()) >= 4)
-        generations()[-from_the_end].send_signal(signal.SIGKILL)  # the test, its keepers, the zygote
+        with contextlib.suppress(psutil.NoSuchProcess):
+            generations()[-from_the_end].send_signal(signal.SIGKILL)  # the test, its keepers, the zygote
         thread.join()
         assert [(run.status, run.stdout) for run in done] == [("ok", b"%d\n" % n) for n in range(4)]
         assert sandbox.run(Script("print(2)", (b"",)))[0].stdout == b"2\n"
@@ -82,7 +84,7 @@ def test_the_trainer_dies_and_so_does_everything(level, tmp_path):
 
 
 def test_resources_stay_flat(level):
-    _stays_flat(level, programs=40)
+    _stays_flat(level, programs=20)
 
 
 @pytest.mark.slow
@@ -96,7 +98,7 @@ def _stays_flat(level: str, programs: int) -> None:
         "x = [0] * 10000\nopen('f', 'w').write('x')\nprint(input())", tuple(b"%d\n" % n for n in range(16))
     )
     with Sandbox(level=level) as sandbox:
-        for _ in range(15):
+        for _ in range(8):
             sandbox.run(program)
         before = _resources()
         for _ in range(programs):

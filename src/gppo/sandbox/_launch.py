@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -53,22 +54,20 @@ def executable() -> str:
     return os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
 
 
-def worker_uid(index: int) -> int | None:
-    """A uid that nobody else has, so that the limit on processes counts one worker's only; None for an ordinary user,
-    who
-    cannot change it."""
+def worker_uid() -> int | None:
+    """A uid that nobody else has, so that the limit on processes counts one worker's only; None for an ordinary user, who
+    cannot change it. Random: two programs that use gppo on one machine know nothing of each other."""
     if os.geteuid() != 0:
         return None
     first, _, count = (int(number) for number in Path("/proc/self/uid_map").read_text().split()[:3])
-    if first + count >= 1 << 31:
-        return 1_879_048_192 + (os.getpid() % (1 << 22)) * 64 + index % 64
-    return first + count // 2 + (os.getpid() * 64 + index) % max(1, count // 4)
+    highest = min(first + count, 1 << 31)
+    return highest - 1 - secrets.randbelow(max(1, min(1 << 28, count // 4)))
 
 
-def start(level: Level, control: socket.socket, index: int, scratch: str, log: IO[bytes]) -> subprocess.Popen[bytes]:
+def start(level: Level, control: socket.socket, scratch: str, log: IO[bytes]) -> subprocess.Popen[bytes]:
     """Start a zygote that holds ``control`` and writes complaints to ``log``. ``scratch`` is used by "landlock"
     only."""
-    uid = worker_uid(index)
+    uid = worker_uid()
     settings: dict[str, Any] = {"level": level, "socket": control.fileno(), "preload": PRELOAD, "uid": uid}
     settings["owner"] = os.getpid()  # for whoever reads a list of processes
     if level == "landlock":

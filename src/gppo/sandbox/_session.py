@@ -133,19 +133,21 @@ class Session:
             for _, files in waiting:
                 files.close()
 
-    def close(self) -> None:
-        """End the program's processes. Never raises."""
-        try:
-            if self.wait_for_end:
+    def close(self) -> bool:
+        """End the program's processes. Whether the worker can go on: False where its folder may not be empty."""
+        clean = True
+        if self.wait_for_end:
+            try:
                 self.channel.shutdown(socket.SHUT_WR)
                 while "ended" not in self._receive()[0]:
                     pass
-        except (OSError, InfraError):
-            pass  # killed already: the worker is about to be replaced
+            except (OSError, InfraError):
+                clean = False
         self.channel.close()
         if self.pidfd >= 0:
             os.close(self.pidfd)
             self.pidfd = -1
+        return clean
 
     def _send(self, fds: list[int]) -> None:
         try:

@@ -29,8 +29,8 @@ class SandboxError(GppoError):
 class Worker:
     """Not thread-safe: the Sandbox lends it to one caller at a time."""
 
-    def __init__(self, level: _launch.Level, index: int) -> None:
-        self.level, self.index = level, index
+    def __init__(self, level: _launch.Level) -> None:
+        self.level = level
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._zygote = -1
@@ -46,7 +46,7 @@ class Worker:
         fds: list[int] = []
         with theirs, tempfile.TemporaryFile() as log:
             try:
-                self._process = _launch.start(self.level, theirs, self.index, self._scratch, log)
+                self._process = _launch.start(self.level, theirs, self._scratch, log)
                 theirs.close()
                 ours.settimeout(_START_SECONDS)
                 message, fds, _, _ = socket.recv_fds(ours, MESSAGE, 1)
@@ -83,8 +83,7 @@ class Worker:
             self._scratch = ""
 
     def run(self, program: Program, limits: Limits) -> list[Execution]:
-        """Every test's Execution. What the sandbox itself breaks is run again, twice, on a fresh zygote, and then is
-        ``infra``."""
+        """Every test's Execution. What the sandbox breaks is run again, twice, on a fresh zygote; then it is ``infra``."""
         done: dict[int, Execution] = {}
         failures, reason = 0, ""
         while failures < _ATTEMPTS and len(done) < test_count(program):
@@ -117,11 +116,12 @@ class Worker:
             else:
                 session.run(program, limits, done)
         finally:
-            session.close()
+            if not session.close():
+                self.stop()
 
 
 def _open_folder() -> str | None:
-    """Where a scratch folder can be reached by another uid: the usual place, unless root's TMPDIR is closed to others."""
+    """Where another uid can reach a scratch folder: the usual place, unless root's TMPDIR is closed to others."""
     if os.geteuid() != 0:
         return None
     for folder in (tempfile.gettempdir(), "/tmp", "/var/tmp", "/dev/shm"):

@@ -66,7 +66,7 @@ def choose(level: str | None = None) -> tuple[Probe, Worker | None]:
     problems: list[str] = []
     checks: tuple[Check, ...] = ()
     for candidate in (one for one in LEVELS if level in (None, one)):
-        worker = Worker(candidate, 0)
+        worker = Worker(candidate)
         problem = _missing(candidate)
         if not problem:
             problem, checks = _try(worker)

@@ -27,7 +27,7 @@ class Sandbox:
         self._probe, first = choose(level)
         if first is None or self._probe.level == "refused":
             raise SandboxError(f"{self._probe.reason}; {self._probe.advice}")
-        self._workers = [first, *(Worker(self._probe.level, index) for index in range(1, workers))]
+        self._workers = [first, *(Worker(self._probe.level) for _ in range(1, workers))]
         self._idle: queue.LifoQueue[Worker] = queue.LifoQueue()
         for worker in reversed(self._workers):
             self._idle.put(worker)

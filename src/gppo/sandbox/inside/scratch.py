@@ -1,7 +1,7 @@
-"""The folder a program may write to where it has no memory file system of its own (level "landlock"): its quota, and
-its end."""
+"""The folder of a program that has no memory file system of its own (level "landlock"): its quota, and its end."""
 
 import os
+import stat
 
 _LONGEST_PATH = 1_000  # deeper nesting is nobody's need, and costs each look the square of its depth
 
@@ -15,6 +15,7 @@ def over(folder: str, megabytes: int, files: int) -> bool:
         if len(path) > _LONGEST_PATH:
             return True
         try:
+            os.chmod(path, 0o700)  # a folder made unreadable hides nothing: it is ours, and the program cannot chmod
             with os.scandir(path) as entries:
                 for entry in entries:
                     seen += 1
@@ -30,16 +31,23 @@ def over(folder: str, megabytes: int, files: int) -> bool:
 
 
 def empty(folder: str) -> None:
-    """Delete what is in ``folder``. Folders are flattened, not descended into: depth costs neither stack nor
-    descriptors."""
+    """Delete what is in ``folder``. Folders are flattened and not descended into, so depth costs no stack or descriptor."""
     unique = 0
     while names := os.listdir(folder):
         for name in names:
             path = os.path.join(folder, name)
-            if not os.path.isdir(path) or os.path.islink(path):
+            if not _is_folder(path):
                 os.unlink(path)
                 continue
+            os.chmod(path, 0o700)
             for inner in os.listdir(path):
                 unique += 1
-                os.rename(os.path.join(path, inner), os.path.join(folder, f".{unique}"))
+                inner_path = os.path.join(path, inner)
+                if _is_folder(inner_path):
+                    os.chmod(inner_path, 0o700)  # moving a folder takes the right to write to it
+                os.rename(inner_path, os.path.join(folder, f".{unique}"))
             os.rmdir(path)
+
+
+def _is_folder(path: str) -> bool:
+    return stat.S_ISDIR(os.lstat(path).st_mode)
