@@ -1,5 +1,6 @@
 import shutil
 import sys
+from collections.abc import Iterator
 
 import pytest
 
@@ -25,7 +26,17 @@ def level(request: pytest.FixtureRequest, probes: dict[str, Probe]) -> str:
     return request.param
 
 
+@pytest.fixture(scope="module")
+def sandboxes() -> Iterator[dict[str, Sandbox]]:
+    """One sandbox of each level for a module of tests that only run programs."""
+    started: dict[str, Sandbox] = {}
+    yield started
+    for one in started.values():
+        one.close()
+
+
 @pytest.fixture
-def sandbox(level: str):
-    with Sandbox(level=level) as one:
-        yield one
+def sandbox(level: str, sandboxes: dict[str, Sandbox]) -> Sandbox:
+    if level not in sandboxes:
+        sandboxes[level] = Sandbox(level=level)
+    return sandboxes[level]

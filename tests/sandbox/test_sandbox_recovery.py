@@ -15,7 +15,7 @@ from run_hostile import survivors
 
 from gppo.sandbox import Limits, Sandbox, Script
 
-SLOW = Script("import time\nn = input()\ntime.sleep(0.3)\nprint(n)", tuple(b"%d\n" % n for n in range(4)))
+SLOW = Script("import time\nn = input()\ntime.sleep(0.2)\nprint(n)", tuple(b"%d\n" % n for n in range(4)))
 
 
 def generations() -> list[psutil.Process]:

@@ -48,7 +48,7 @@ def run_demo(
     device = choose_device(recipe.device, recipe.threads)
     _prepare_data(recipe, run, console)
     policy = load_policy(recipe.model, seed=recipe.seed, device=device)
-    _describe(policy, console)
+    _describe(policy, recipe, console)
     run_sft(recipe, run, policy)
     run_rl(recipe, run, policy)
     report = write_report(run.path)
@@ -79,9 +79,15 @@ def _prepare_data(recipe: Recipe, run: RunFolder, console: Console) -> None:
     run.log("info", data_ready=True, unseen_difficulties=list(UNSEEN_IN_RL))
 
 
-def _describe(policy: Policy, console: Console) -> None:
+def _describe(policy: Policy, recipe: Recipe, console: Console) -> None:
     parameters = sum(p.numel() for p in policy.model.parameters())
-    console.print(f"Student: Qwen3 with {parameters / 1e6:.2f}M random parameters, one token a character.")
+    stage = require(recipe, "rl").resolved_stages()[0]
+    console.print(
+        f"The student, a Qwen3 with {parameters / 1e6:.2f}M random parameters that reads one character a token, first "
+        "learns long addition from a tutor who adds 6 where it says 7 (SFT). Then it answers "
+        f"{stage.prompts_per_step} problems {stage.group_size} times a step, hears which answers are right, and unlearns "
+        f"the error ({require(recipe, 'rl').objective.name})."
+    )
 
 
 def _mean(values: Sequence[float]) -> float:

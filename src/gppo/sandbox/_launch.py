@@ -55,8 +55,10 @@ def executable() -> str:
 
 
 def worker_uid() -> int | None:
-    """A uid that nobody else has, so that the limit on processes counts one worker's only; None for an ordinary user, who
-    cannot change it. Random: two programs that use gppo on one machine know nothing of each other."""
+    """A uid that nobody else has, so that the limit on processes counts one worker's only; None for an ordinary user.
+
+    It is random: two programs that use gppo on one machine know nothing of each other.
+    """
     if os.geteuid() != 0:
         return None
     first, _, count = (int(number) for number in Path("/proc/self/uid_map").read_text().split()[:3])

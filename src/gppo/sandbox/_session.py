@@ -81,7 +81,6 @@ class Session:
         self.order, self.wait_for_end = order, wait_for_end
         self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.channel.settimeout(order["seconds"] + GRACE_SECONDS)
-        self.pidfd = -1
         with theirs:
             file = Files(Limits(), source=source)
             try:
@@ -94,9 +93,8 @@ class Session:
 
     def compiled(self) -> str | None:
         """Wait for the program to compile; None, or why it does not. Raises InfraError."""
-        answer, fds = self._receive()
-        if fds:
-            self.pidfd = fds[0]
+        answer = self._receive()
+        if "ready" in answer:
             return None
         if "compile" in answer:
             return str(answer["compile"])
@@ -118,7 +116,7 @@ class Session:
                     index = todo.popleft()
                     waiting.append((index, files_for(program, index, limits)))
                     self._send(list(waiting[-1][1].fds.values()))
-                answer, _ = self._receive()
+                answer = self._receive()
                 if "ended" in answer and "begun" not in answer:
                     raise InfraError("the program's keeper was killed")
                 if not answer["begun"]:
@@ -139,14 +137,11 @@ class Session:
         if self.wait_for_end:
             try:
                 self.channel.shutdown(socket.SHUT_WR)
-                while "ended" not in self._receive()[0]:
+                while "ended" not in self._receive():
                     pass
             except (OSError, InfraError):
                 clean = False
         self.channel.close()
-        if self.pidfd >= 0:
-            os.close(self.pidfd)
-            self.pidfd = -1
         return clean
 
     def _send(self, fds: list[int]) -> None:
@@ -155,11 +150,12 @@ class Session:
         except OSError as error:
             raise InfraError(f"the program's keeper is gone: {error}") from None
 
-    def _receive(self) -> tuple[dict[str, Any], list[int]]:
+    def _receive(self) -> dict[str, Any]:
         try:
-            message, fds, _, _ = socket.recv_fds(self.channel, MESSAGE, 1)
+            message = self.channel.recv(MESSAGE)
         except OSError as error:
             raise InfraError(f"no answer from the sandbox: {error}") from None
         if not message:
             raise InfraError("the program's keeper is gone")
-        return json.loads(message), fds
+        answer: dict[str, Any] = json.loads(message)
+        return answer

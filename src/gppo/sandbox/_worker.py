@@ -83,7 +83,7 @@ class Worker:
             self._scratch = ""
 
     def run(self, program: Program, limits: Limits) -> list[Execution]:
-        """Every test's Execution. What the sandbox breaks is run again, twice, on a fresh zygote; then it is ``infra``."""
+        """Every test's Execution. What the sandbox breaks runs twice more, on a fresh zygote; then it is ``infra``."""
         done: dict[int, Execution] = {}
         failures, reason = 0, ""
         while failures < _ATTEMPTS and len(done) < test_count(program):

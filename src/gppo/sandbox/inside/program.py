@@ -69,7 +69,7 @@ class _Judge:
         code = self._compile(source_fd)
         if code is None:
             return
-        socket.send_fds(self.channel, [b'{"ready": true}'], [os.pidfd_open(self.pid)])
+        self.channel.send(b'{"ready": true}')
         while True:
             message, fds, _, _ = socket.recv_fds(self.channel, MAX_MESSAGE, 8)
             if not message:

@@ -31,8 +31,8 @@ def over(folder: str, megabytes: int, files: int) -> bool:
 
 
 def empty(folder: str) -> None:
-    """Delete what is in ``folder``. Folders are flattened and not descended into, so depth costs no stack or descriptor."""
-    unique = 0
+    """Delete what is in ``folder``. Folders are flattened, not descended into: depth costs no stack or descriptor."""
+    unique, prefix = 0, os.urandom(8).hex()  # names that a program cannot have taken
     while names := os.listdir(folder):
         for name in names:
             path = os.path.join(folder, name)
@@ -45,7 +45,7 @@ def empty(folder: str) -> None:
                 inner_path = os.path.join(path, inner)
                 if _is_folder(inner_path):
                     os.chmod(inner_path, 0o700)  # moving a folder takes the right to write to it
-                os.rename(inner_path, os.path.join(folder, f".{unique}"))
+                os.rename(inner_path, os.path.join(folder, f"{prefix}-{unique}"))
             os.rmdir(path)
 
 
