@@ -19,5 +19,7 @@ def test_the_ten_lines_run_and_give_every_token_a_gradient() -> None:
 
 
 def test_every_link_leads_somewhere() -> None:
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)", README):
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", README) + re.findall(r'src(?:set)?="([^"]+)"', README)
+    assert len(links) > 8
+    for target in links:
         assert (Path(__file__).parent.parent / target).exists(), target

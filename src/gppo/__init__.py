@@ -1,7 +1,7 @@
 """gppo: reinforcement-learning post-training for reasoning models with gradient-preserving clipping.
 
-The rooms, from the bottom up: ``types`` (the nouns), ``config`` | ``records`` | ``run``, ``sandbox`` | ``objectives``, ``verify``,
-``policy``, ``rollout``, ``evaluate`` | ``report``, ``sft`` | ``rl`` | ``curate``, ``miniature``, ``cli``.
+The rooms, from the bottom up: ``types`` (the nouns), ``config`` | ``records`` | ``run``, ``sandbox`` | ``objectives``,
+``verify``, ``policy``, ``rollout``, ``evaluate`` | ``report``, ``sft`` | ``rl`` | ``curate``, ``miniature``, ``cli``.
 A room imports only from rooms below it.
 """
 

@@ -85,8 +85,8 @@ def _describe(policy: Policy, recipe: Recipe, console: Console) -> None:
     console.print(
         f"The student, a Qwen3 with {parameters / 1e6:.2f}M random parameters that reads one character a token, first "
         "learns long addition from a tutor who adds 6 where it says 7 (SFT). Then it answers "
-        f"{stage.prompts_per_step} problems {stage.group_size} times a step, hears which answers are right, and unlearns "
-        f"the error ({require(recipe, 'rl').objective.name})."
+        f"{stage.prompts_per_step} problems {stage.group_size} times a step, hears which answers are right, and "
+        f"unlearns the error ({require(recipe, 'rl').objective.name})."
     )
 
 

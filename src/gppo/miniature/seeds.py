@@ -9,6 +9,7 @@ from rich.table import Table
 
 from gppo.evaluate import across_seeds, score
 from gppo.miniature.demo import before_and_after, run_demo
+from gppo.miniature.world import UNSEEN_IN_RL
 from gppo.run import RunFolder
 from gppo.types import Evaluation
 
@@ -42,7 +43,8 @@ def seeds_table(runs: Sequence[RunFolder]) -> Table:
             before = [_accuracy(pair[0], label) for pair in chosen]
             after = [_accuracy(pair[1], label) for pair in chosen]
             gain = [b - a for a, b in zip(before, after, strict=True)]
-            table.add_row(way, label, *(_cell(values) for values in (before, after, gain)), end_section=label == "all")
+            shown = f"{label} (unseen in RL)" if label in UNSEEN_IN_RL else label
+            table.add_row(way, shown, *(_cell(values) for values in (before, after, gain)), end_section=label == "all")
     return table
 
 

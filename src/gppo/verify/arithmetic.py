@@ -25,7 +25,7 @@ _CLOCK = re.compile(r"\s*(?:[01]?\d|2[0-4]):[0-5]\d\s*")
 _RATIO = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(?::|\\colon\b|\sto\s)\s*(\d+(?:\.\d+)?)\s*")
 
 
-class NotArithmetic(ValueError):  # noqa: N818 - it says what the text is, not that something broke
+class NotArithmetic(ValueError):
     """The text is not plain arithmetic, or its value would be too large."""
 
 
