@@ -20,6 +20,6 @@ def test_the_ten_lines_run_and_give_every_token_a_gradient() -> None:
 
 def test_every_link_leads_somewhere() -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)", README) + re.findall(r'src(?:set)?="([^"]+)"', README)
-    assert len(links) > 8
+    assert len(links) >= 8
     for target in links:
         assert (Path(__file__).parent.parent / target).exists(), target
