@@ -325,3 +325,9 @@ def _models_in(annotation: object) -> list[type]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for argument in get_args(annotation) for model in _models_in(argument)]
+
+
+def test_a_section_that_an_override_misspells_is_blamed_on_the_override(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        load_recipe(write(tmp_path, FULL), ["rl.objektive.name=gppo"])
+    assert str(caught.value) == "--set: rl.objektive: unknown key; did you mean 'objective'?"

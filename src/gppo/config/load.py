@@ -40,9 +40,14 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     except ValidationError as error:
         lines = []
         for key, complaint in explain(error, Recipe):
-            origin = "--set" if any(f"{key}.".startswith(f"{place}.") for place in changed) else str(path)
+            origin = "--set" if any(_blames(place, key, complaint) for place in changed) else str(path)
             lines.append(f"{origin}: {key}: {complaint}" if key else f"{origin}: {complaint}")
         raise UserError("\n".join(lines)) from error
+
+
+def _blames(place: str, key: str, complaint: str) -> bool:
+    """Whether an error at ``key`` comes from an override of ``place``: at it, below it, or a section it misspelt."""
+    return f"{key}.".startswith(f"{place}.") or (complaint.startswith("unknown key") and place.startswith(f"{key}."))
 
 
 def _with_folder(value: Any, folder: str) -> Any:
