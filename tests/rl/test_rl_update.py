@@ -315,3 +315,18 @@ class TestGuard:
         c_BT = update.coefficients_BT
         assert np.isfinite(c_BT).all()
         assert (c_BT[0] == 0).all() == (not batch.correct_B[0])
+
+
+@pytest.mark.parametrize(
+    ("objective", "low", "high"),
+    [
+        ({"name": "ppo"}, 0.2, 0.2),
+        ({"name": "gppo", "params": {"epsilon_high": 0.4}}, 0.2, 0.4),
+        ({"name": "sapo"}, 0.2, 0.28),
+        ({"name": "gspo"}, 0.2, 0.28),  # its own 3e-4 is for whole sequences: nearly every token would count as clipped
+    ],
+)
+def test_tokens_are_counted_against_the_clip_range_of_tokens(policy, objective, low, high):
+    config = rl_config(objective=objective)
+    updater = Updater(policy, Optimizer(policy.model, config.optimizer, 1), config)
+    assert updater.epsilons == {"epsilon_low": low, "epsilon_high": high}

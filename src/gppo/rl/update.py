@@ -96,8 +96,8 @@ class Updater:
         self.objective = check_objective(config)
         name = config.objective.name
         self.normalisation = config.objective.normalisation or DEFAULT_NORMALISATION[name]
-        params = default_params(name) | config.objective.params
-        # Objectives without a clip range are measured against the paper's.
+        params = default_params(name) | config.objective.params if name in TOKEN_LOCAL else {}
+        # Objectives without a clip range for single tokens are measured against the paper's.
         self.epsilons = {"epsilon_low": 0.2, "epsilon_high": 0.28} | {
             key: value for key, value in params.items() if key.startswith("epsilon")
         }
