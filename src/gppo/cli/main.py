@@ -184,6 +184,22 @@ def evaluate(recipe_file: RecipeFile, overrides: Overrides = None, fresh: Fresh 
 
 
 @app.command()
+def doctor() -> None:
+    """Look at this machine: versions, devices, and which isolation the sandbox has here and why.
+
+    Exit status 1 where something needs to be done.
+    """
+    from rich.console import Console
+
+    from gppo.cli.doctor import examine, findings_table
+
+    findings = examine()
+    Console().print(findings_table(findings))
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
 def report(
     folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.", show_default=False)],
 ) -> None:

@@ -67,6 +67,9 @@ class RewardConfig(Strict):
     code: Literal["pass_rate", "signed", "all_or_nothing"] = Field(
         default="pass_rate", description="From tests passed."
     )
+    code_tests: int = Field(default=16, description="Tests of a code problem that are run, chosen by seed.", ge=1)
+    code_seconds: float = Field(default=6.0, description="Wall time of one test of a program.", gt=0)
+    code_memory_mb: int = Field(default=1024, description="Memory of one test of a program, MiB.", ge=64)
     require_thinking: bool = Field(default=True, description="Whether a response must close its <think></think>.")
     format_penalty: float = Field(
         default=0.5, description="Below the task's lowest reward when the format is broken.", ge=0

@@ -13,6 +13,7 @@ from gppo.rl.loop import Watch, train_rl
 from gppo.rl.update import check_objective
 from gppo.rollout import LocalSampler
 from gppo.run import RunFolder, progress
+from gppo.sandbox import Limits
 from gppo.verify.cases import CaseJudge
 
 logger = logging.getLogger(__name__)
@@ -46,11 +47,18 @@ def run_rl(recipe: Recipe, run: RunFolder, policy: Policy) -> None:
     sampler = LocalSampler(policy, config.sampler_rows)
     steps = sum(stage.steps for stage in stages)
     reward = config.reward
+    limits = Limits(seconds=reward.code_seconds, memory_mb=reward.code_memory_mb)
     newest = Checkpoints(run.checkpoints / "rl").latest()
     done = int(newest.name.removeprefix("step-")) if newest else 0
     with (
-        CaseJudge(reward.judge_workers, reward.judge_timeout, seed=recipe.seed) as judge,
-        CaseJudge(reward.judge_workers, reward.judge_timeout, tests_per_problem=None) as examiner,
+        CaseJudge(
+            reward.judge_workers,
+            reward.judge_timeout,
+            tests_per_problem=reward.code_tests,
+            seed=recipe.seed,
+            limits=limits,
+        ) as judge,
+        CaseJudge(reward.judge_workers, reward.judge_timeout, tests_per_problem=None, limits=limits) as examiner,
         progress("RL", steps, done=done) as bar,
     ):
         judge.prepare(problem for found in problems.values() for problem in found)

@@ -8,6 +8,7 @@ from gppo.types import Problem, Rollout, UserError, Verdict
 from gppo.verify.judge import MathJudge
 
 if TYPE_CHECKING:
+    from gppo.sandbox import Limits
     from gppo.verify.code import CodeJudge
 
 ABILITIES = ("math", "code")
@@ -18,19 +19,27 @@ class CaseJudge:
 
     Args:
         workers: processes that judge.
-        timeout: seconds for one math answer. Programs have the limits of ``gppo.sandbox.Limits`` for each test.
+        timeout: seconds for one math answer.
         tests_per_problem: at most so many tests of a code problem are run, None for all.
         seed: decides which; they are the same for every response to a problem.
+        limits: of one test of a program; the sandbox's own where not given.
 
     The sandbox starts when the first code problem comes; a SandboxError where programs cannot be isolated here.
     """
 
     def __init__(
-        self, workers: int = 1, timeout: float = 5.0, *, tests_per_problem: int | None = 16, seed: int = 0
+        self,
+        workers: int = 1,
+        timeout: float = 5.0,
+        *,
+        tests_per_problem: int | None = 16,
+        seed: int = 0,
+        limits: "Limits | None" = None,
     ) -> None:
         self._workers = workers
         self._tests_per_problem = tests_per_problem
         self._seed = seed
+        self._limits = limits
         self._math = MathJudge(workers, timeout)
         self._code: CodeJudge | None = None
 
@@ -80,7 +89,13 @@ class CaseJudge:
 
     def _code_judge(self) -> "CodeJudge":
         if self._code is None:
+            from gppo.sandbox import Limits
             from gppo.verify.code import CodeJudge  # starting a sandbox is for those who have code to judge
 
-            self._code = CodeJudge(self._workers, tests_per_problem=self._tests_per_problem, seed=self._seed)
+            self._code = CodeJudge(
+                self._workers,
+                limits=self._limits or Limits(),
+                tests_per_problem=self._tests_per_problem,
+                seed=self._seed,
+            )
         return self._code
