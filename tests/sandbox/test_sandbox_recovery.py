@@ -28,7 +28,8 @@ def generations() -> Callable[[], list[psutil.Process]]:
         found: list[psutil.Process] = []
         with contextlib.suppress(psutil.NoSuchProcess):  # it ended while we looked
             below = [child for child in psutil.Process().children() if child.pid not in others]
-            while below:
+            # A zygote that was killed stays a zombie until its worker looks: its successor is the one that lives.
+            while below := [child for child in below if child.status() != psutil.STATUS_ZOMBIE]:
                 found.append(below[0])
                 below = below[0].children()
         return found
