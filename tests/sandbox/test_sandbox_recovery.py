@@ -7,7 +7,6 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -19,26 +18,17 @@ from gppo.sandbox import Limits, Sandbox, Script
 SLOW = Script("import time\nn = input()\ntime.sleep(0.2)\nprint(n)", tuple(b"%d\n" % n for n in range(4)))
 
 
-@pytest.fixture
-def generations() -> Callable[[], list[psutil.Process]]:
-    """The processes of this test's sandbox, each a child of the one before it, and no others."""
-    others = {child.pid for child in psutil.Process().children()}
-
-    def chain() -> list[psutil.Process]:
-        found: list[psutil.Process] = []
+def generations() -> list[psutil.Process]:
+    """The living processes of this process's sandboxes, oldest first: each was forked by the one before it."""
+    found = []
+    for pid in sorted(map(int, survivors())):
         with contextlib.suppress(psutil.NoSuchProcess):  # it ended while we looked
-            below = [child for child in psutil.Process().children() if child.pid not in others]
-            # A zygote that was killed stays a zombie until its worker looks: its successor is the one that lives.
-            while below := [child for child in below if child.status() != psutil.STATUS_ZOMBIE]:
-                found.append(below[0])
-                below = below[0].children()
-        return found
-
-    return chain
+            found.append(psutil.Process(pid))
+    return found
 
 
 @pytest.mark.parametrize("from_the_end", [1, 2, 3, 4])
-def test_kill_9_in_the_middle_of_a_test_loses_nothing(level, from_the_end, generations):
+def test_kill_9_in_the_middle_of_a_test_loses_nothing(level, from_the_end):
     with Sandbox(level=level) as sandbox:
         assert sandbox.run(Script("print(1)", (b"",)))[0].stdout == b"1\n"
         done = []
@@ -53,7 +43,7 @@ def test_kill_9_in_the_middle_of_a_test_loses_nothing(level, from_the_end, gener
     _wait_for(lambda: survivors() == [])
 
 
-def test_what_cannot_be_kept_alive_is_infra(level, generations):
+def test_what_cannot_be_kept_alive_is_infra(level):
     with Sandbox(level=level) as sandbox:
         stop = threading.Event()
 
@@ -92,32 +82,32 @@ def test_the_trainer_dies_and_so_does_everything(level, tmp_path):
         shutil.rmtree(left)  # nobody was left to remove it
 
 
-def test_resources_stay_flat(level, generations):
-    _stays_flat(level, generations, programs=20)
+def test_resources_stay_flat(level):
+    _stays_flat(level, programs=20)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif("GPPO_SOAK" not in os.environ, reason="takes minutes: GPPO_SOAK=20000 runs that many tests")
-def test_resources_stay_flat_over_a_long_time(level, generations):
-    _stays_flat(level, generations, programs=int(os.environ["GPPO_SOAK"]) // 16)
+def test_resources_stay_flat_over_a_long_time(level):
+    _stays_flat(level, programs=int(os.environ["GPPO_SOAK"]) // 16)
 
 
-def _stays_flat(level: str, generations: Callable[[], list[psutil.Process]], programs: int) -> None:
+def _stays_flat(level: str, programs: int) -> None:
     program = Script(
         "x = [0] * 10000\nopen('f', 'w').write('x')\nprint(input())", tuple(b"%d\n" % n for n in range(16))
     )
     with Sandbox(level=level) as sandbox:
         for _ in range(8):
             sandbox.run(program)
-        before = _resources(generations)
+        before = _resources()
         for _ in range(programs):
             assert {run.status for run in sandbox.run(program)} == {"ok"}
-        memory, descriptors, processes = _resources(generations)
+        memory, descriptors, processes = _resources()
         assert memory <= before[0] + 8e6
         assert (descriptors, processes) == before[1:]
 
 
-def _resources(generations: Callable[[], list[psutil.Process]]) -> tuple[float, int, int]:
+def _resources() -> tuple[float, int, int]:
     """Memory of this process and the zygotes in bytes, descriptors and processes, with the last program gone."""
     me = psutil.Process()
     zygotes = [*me.children(), *(grandchild for child in me.children() for grandchild in child.children())]
