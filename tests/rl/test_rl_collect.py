@@ -1,6 +1,8 @@
 """Sampling a step: filters, drawing again, and what a problem drawn twice gets."""
 
+import threading
 from collections import Counter
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 from rl_builders import problem, rl_config, tiny_policy, verdict
@@ -25,9 +27,11 @@ class ByProblem:
         self.what = what
         self.cases = []
 
-    def __call__(self, cases):
-        self.cases += cases
-        return [verdict(self._status(p.id, r.sample)) for p, r, _ in cases]
+    def submit(self, problem, rollout, prompt_opened):
+        self.cases.append((problem, rollout, prompt_opened))
+        future = Future()
+        future.set_result(verdict(self._status(problem.id, rollout.sample)))
+        return future
 
     def _status(self, name, sample):
         kind = self.what.get(name, "mixed")
@@ -118,11 +122,57 @@ def test_samples_depend_on_the_step_and_on_nothing_else(policy):
 def test_the_judge_sees_every_rollout_and_progress_is_told(policy):
     judge, told = ByProblem(), []
     found = collect(policy, judge, told=told)
-    assert [r for _, r, _ in judge.cases] == [r for g in found.groups for r in g.rollouts]
+    seen = {(p.id, r.sample): r for p, r, _ in judge.cases}
+    assert len(judge.cases) == 16
+    assert all(seen[g.problem.id, r.sample] is r for g in found.groups for r in g.rollouts)
     assert {opened for _, _, opened in judge.cases} == {False}
     assert [what for what in told if what[0] == "sampling"] == [("sampling", i, 16) for i in range(1, 17)]
-    assert told[-1] == ("judging", 0, 16)
+    assert [what for what in told if what[0] == "judging"] == [("judging", i, 16) for i in range(1, 17)]
     assert found.seconds_generate > 0
+
+
+class Background(ByProblem):
+    """Judges in another thread, the first response only once the last has been handed over."""
+
+    def __init__(self, total, **what):
+        super().__init__(**what)
+        self.total, self.threads, self.everything = total, ThreadPoolExecutor(total), threading.Event()
+
+    def submit(self, problem, rollout, prompt_opened):
+        ready = super().submit(problem, rollout, prompt_opened)
+        if len(self.cases) == self.total:
+            self.everything.set()
+        return self.threads.submit(lambda: (self.everything.wait(60), ready.result())[1])
+
+
+def test_judging_overlaps_sampling(policy, order):
+    """Sampling goes on although no verdict is there, and verdicts find their responses whenever they come."""
+    what = {order[1]: "right", order[2]: "wrong"}
+    told = []
+    found = collect(policy, Background(16, **what), told=told)
+    assert [kind for kind, *_ in told] == ["sampling"] * 16 + ["judging"] * 16
+    for group, expected in zip(found.groups, collect(policy, ByProblem(**what)).groups, strict=True):
+        assert group.verdicts == expected.verdicts
+        assert group.rewards_G.tolist() == expected.rewards_G.tolist()
+
+
+class Failing(ByProblem):
+    def __init__(self):
+        super().__init__()
+        self.futures = []
+
+    def submit(self, problem, rollout, prompt_opened):
+        if len(self.futures) == 5:
+            raise RuntimeError("no judge any more")
+        self.futures.append(Future())
+        return self.futures[-1]
+
+
+def test_where_the_judge_fails_nobody_waits_for_the_rest(policy):
+    judge = Failing()
+    with pytest.raises(RuntimeError, match="no judge any more"):
+        collect(policy, judge)
+    assert [future.cancelled() for future in judge.futures] == [True] * 5
 
 
 def test_a_failed_judge_leaves_nan(policy, order):

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from concurrent.futures import Future
 
 import numpy as np
 import pytest
@@ -207,18 +208,29 @@ def test_bad_stages_are_found_before_anything_is_sampled(start):
     assert told == []
 
 
-def half_infra(cases):
-    return [verdict("infra" if rollout.sample % 2 else "wrong") for _, rollout, _ in cases]
+class Deciding:
+    """A judge that reads nothing but the sample's number."""
+
+    def __init__(self, status):
+        self.status = status
+
+    def submit(self, problem, rollout, prompt_opened):
+        future = Future()
+        future.set_result(verdict(self.status(rollout.sample)))
+        return future
+
+
+HALF_INFRA = Deciding(lambda sample: "infra" if sample % 2 else "wrong")
 
 
 def test_too_many_failures_of_the_judge_stop_the_run(start):
     with pytest.raises(GppoError, match=r"step 1: 50% of the responses could not be judged") as caught:
-        start("run", judge=half_infra)
+        start("run", judge=HALF_INFRA)
     assert caught.value.exit_status == 1
 
 
 def test_a_share_of_failures_that_is_allowed_is_masked(start):
-    _, run = start("run", loop_config(reward={"max_infra_share": 0.5}), judge=half_infra)
+    _, run = start("run", loop_config(reward={"max_infra_share": 0.5}), judge=HALF_INFRA)
     lines = run.read_metrics("rl")
     assert [line["infra_share"] for line in lines] == [0.5] * 4
     assert all(-1.5 <= line["reward_mean"] <= -1 for line in lines)
@@ -228,11 +240,7 @@ def test_a_share_of_failures_that_is_allowed_is_masked(start):
 def test_a_step_without_any_difference_updates_nothing(start, taught):
     """All wrong in the same way: nothing to learn, and the run goes on."""
     config = loop_config(reward={"require_thinking": False})
-
-    def wrong(cases):
-        return [verdict("wrong") for _ in cases]
-
-    policy, run = start("run", config, judge=wrong)
+    policy, run = start("run", config, judge=Deciding(lambda sample: "wrong"))
     assert same_weights(policy, taught)
     lines = run.read_metrics("rl")
     assert [(line["groups_kept"], line["groups_all_wrong"]) for line in lines] == [(0, 4)] * 4

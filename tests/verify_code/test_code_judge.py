@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from itertools import count, islice
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from gppo.config.rl import OverlongConfig, RewardConfig
 from gppo.miniature.code_world import code_problems, to_problem
 from gppo.rl.rewards import reward_parts
-from gppo.sandbox import Limits
+from gppo.sandbox import Limits, SandboxError
 from gppo.types import Problem, Rollout, UserError
 from gppo.verify.cases import CaseJudge
 from gppo.verify.code import CodeJudge, CodeVerdict, read_suite
@@ -230,8 +231,8 @@ def test_the_queue_is_bounded_and_callers_wait(isolation):
     with CodeJudge(workers=1, limits=Limits(seconds=5)) as judge:
 
         def send():
-            for _ in range(8):
-                sent.append(judge.submit(problem(), fenced(slow)))
+            for i in range(8):
+                sent.append(judge.submit(problem(), fenced(f"{slow} # {i}")))
 
         sender = threading.Thread(target=send)
         sender.start()
@@ -245,6 +246,55 @@ def test_the_queue_is_bounded_and_callers_wait(isolation):
         assert [future.result().cases for future in sent] == [("PASS", "WA")] * 8
 
 
+def test_a_caller_who_is_decoding_does_not_wait(isolation):
+    slow = "import time\ntime.sleep(0.3)\nprint({})"
+    with CodeJudge(workers=1, limits=Limits(seconds=5)) as judge:
+        sent = [judge.submit(problem(), fenced(slow.format(i)), wait=False) for i in range(12)]
+        assert not sent[-1].done()  # twelve programs take 7 s, handing them over a moment
+        assert [future.result().cases for future in sent[:4]] == [
+            ("WA", "WA"),
+            ("WA", "WA"),
+            ("WA", "WA"),
+            ("PASS", "WA"),
+        ]
+
+
+def test_equal_programs_for_a_problem_run_once(isolation):
+    """Members of a group often write the same program; a program for another problem is another one."""
+    noisy = "import random\nprint(random.SystemRandom().random())"
+    with CodeJudge(workers=2) as judge:
+        first = judge.submit(problem(), fenced(noisy), wait=False)
+        assert judge.submit(problem(), f"<think>other words</think>```\n{noisy}\n```", wait=False) is first
+        assert judge.submit(problem(name="q"), fenced(noisy), wait=False) is not first
+        assert judge.submit(problem(DOUBLE), fenced(noisy), wait=False) is not first
+        first.result()
+        assert judge.submit(problem(), fenced(noisy), wait=False) is first
+
+
+def test_a_verdict_that_may_be_the_machines_fault_is_not_kept(isolation):
+    slow = "import time\nprint(3)\ntime.sleep(9)"
+    with CodeJudge(workers=1, limits=Limits(seconds=0.2)) as judge:
+        first = judge.submit(problem(), fenced(slow))
+        assert first.result().cases == ("TLE", "TLE")
+        second = judge.submit(problem(), fenced(slow))
+        assert second is not first
+        assert second.result().cases == ("TLE", "TLE")
+
+
+def test_closing_ends_what_runs(isolation):
+    endless = "while True: pass"
+    judge = CodeJudge(workers=1, limits=Limits(seconds=250))
+    with judge:
+        running = judge.submit(problem(), fenced(endless), wait=False)
+        waiting = judge.submit(problem(), fenced(endless + " "), wait=False)
+        while not running.running():
+            time.sleep(0.01)
+        time.sleep(0.2)
+    assert waiting.cancelled()
+    with pytest.raises(SandboxError, match="closed"):
+        running.result()
+
+
 def test_cases_of_both_abilities_go_to_their_judges(isolation):
     math = Problem("m", ({"role": "user", "content": "?"},), "math", "7")
     cases = [
@@ -255,8 +305,12 @@ def test_cases_of_both_abilities_go_to_their_judges(isolation):
     ]
     with CaseJudge(seed=1) as judge:
         assert [v.status for v in judge(cases)] == ["wrong", "correct", "unparsable", "wrong"]
+        sent = [judge.submit(p, r, opened) for p, r, opened in cases]
+        assert [future.result().status for future in sent] == ["wrong", "correct", "unparsable", "wrong"]
         with pytest.raises(UserError, match="ability 'art'"):
             judge([(problem(ability="art"), rollout(""), False)])
+        with pytest.raises(UserError, match="ability 'art'"):
+            judge.submit(problem(ability="art"), rollout(""), False)
 
 
 def test_math_alone_starts_no_sandbox():

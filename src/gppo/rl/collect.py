@@ -3,7 +3,9 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Protocol
 
 from gppo.config.rl import ResolvedStage, RLConfig
 from gppo.policy import opens_thinking
@@ -13,10 +15,16 @@ from gppo.rollout import Request, Sampler
 from gppo.run.order import permuted_indices
 from gppo.types import Group, Problem, Rollout, SamplingSettings, Verdict
 
-#: Judges (problem, rollout, whether the prompt opened the thinking) in order.
-Judge = Callable[[Sequence[tuple[Problem, Rollout, bool]]], list[Verdict]]
 #: (what is being done, how much is done, of how much)
 OnPhase = Callable[[str, int, int], None]
+
+
+class Judge(Protocol):
+    """Says what responses are worth."""
+
+    def submit(self, problem: Problem, rollout: Rollout, prompt_opened: bool) -> "Future[Verdict]":
+        """Judge one response in the background; must not make the caller wait, who is decoding the others."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +36,8 @@ class Experience:
         parts: for each group its responses' reward parts.
         kept: the groups that the update learns from.
         cursor: position in the stage's problem order afterwards.
-        seconds_generate: wall time of sampling.
-        seconds_judge: wall time of judging.
+        seconds_generate: wall time of sampling, during which finished responses are judged.
+        seconds_judge: wall time from the end of sampling until the last verdict.
     """
 
     groups: list[Group]
@@ -108,38 +116,50 @@ class Collector:
             first = asked[problem.id] * stage.group_size
             asked[problem.id] += 1
             requests.append(Request(problem.id, request.prompt_ids, tuple(range(first, first + stage.group_size))))
-        began, finished, total = time.perf_counter(), 0, len(prompts) * stage.group_size
+        problem_of = {problem.id: problem for problem, _ in prompts}
+        opened = {r.problem_id: opens_thinking(self.tokenizer, r.prompt_ids) for r in requests}
+        verdict_of: dict[tuple[str, int], Future[Verdict]] = {}
+        began, total = time.perf_counter(), sum(len(r.samples) for r in requests)
 
-        def count(_: Rollout) -> None:
-            nonlocal finished
-            finished += 1
-            on_phase("sampling", finished, total)
+        def judge(rollout: Rollout) -> None:
+            name = rollout.problem_id
+            verdict_of[name, rollout.sample] = self.judge.submit(problem_of[name], rollout, opened[name])
+            on_phase("sampling", len(verdict_of), total)
 
-        rollouts_PG = self.sampler.generate(requests, settings, seed=self.seed, step=step, on_finished=count)
-        generated = time.perf_counter()
-        on_phase("judging", 0, total)
-        opened_P = [opens_thinking(self.tokenizer, request.prompt_ids) for request in requests]
-        cases = [
-            (problem, rollout, opened)
-            for (problem, _), row, opened in zip(prompts, rollouts_PG, opened_P, strict=True)
-            for rollout in row
-        ]
-        verdicts = iter(self.judge(cases))
+        try:
+            rollouts_PG = self.sampler.generate(requests, settings, seed=self.seed, step=step, on_finished=judge)
+            generated = time.perf_counter()
+            for count, verdict in enumerate(verdict_of.values(), start=1):
+                verdict.result()
+                on_phase("judging", count, total)
+        finally:  # where the sampler or the judge failed, nobody waits for the rest
+            for verdict in verdict_of.values():
+                verdict.cancel()
         groups, parts = [], []
-        for (problem, _), row, opened in zip(prompts, rollouts_PG, opened_P, strict=True):
-            verdicts_G = [next(verdicts) for _ in row]
-            parts_G = [
-                reward_parts(
-                    problem,
-                    rollout,
-                    verdict,
-                    self.config.reward,
-                    self.config.overlong,
-                    prompt_opened=opened,
-                    max_response_tokens=stage.max_response_tokens,
-                )
-                for rollout, verdict in zip(row, verdicts_G, strict=True)
-            ]
+        for (problem, _), row in zip(prompts, rollouts_PG, strict=True):
+            verdicts_G = [verdict_of[problem.id, rollout.sample].result() for rollout in row]
+            parts_G = self._parts(problem, row, verdicts_G, opened[problem.id], stage)
             groups.append(make_group(problem, row, verdicts_G, parts_G))
             parts.append(parts_G)
         return groups, parts, (generated - began, time.perf_counter() - generated)
+
+    def _parts(
+        self,
+        problem: Problem,
+        rollouts: Sequence[Rollout],
+        verdicts: Sequence[Verdict],
+        prompt_opened: bool,
+        stage: ResolvedStage,
+    ) -> list[dict[str, float]]:
+        return [
+            reward_parts(
+                problem,
+                rollout,
+                verdict,
+                self.config.reward,
+                self.config.overlong,
+                prompt_opened=prompt_opened,
+                max_response_tokens=stage.max_response_tokens,
+            )
+            for rollout, verdict in zip(rollouts, verdicts, strict=True)
+        ]

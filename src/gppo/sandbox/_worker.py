@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -27,7 +28,7 @@ class SandboxError(GppoError):
 
 
 class Worker:
-    """Not thread-safe: the Sandbox lends it to one caller at a time."""
+    """Not thread-safe, but for ``abandon``: the Sandbox lends it to one caller at a time."""
 
     def __init__(self, level: _launch.Level) -> None:
         self.level = level
@@ -36,6 +37,8 @@ class Worker:
         self._zygote = -1
         self._scratch = ""
         self._programs = 0
+        self._abandoned = False
+        self._zygote_lock = threading.Lock()  # between ``abandon`` and the caller that closes the descriptor
 
     def start(self) -> None:
         """Start the zygote. Raises SandboxError with its complaint where it cannot."""
@@ -58,16 +61,28 @@ class Worker:
         if not fds:
             self.stop()
             raise SandboxError((json.loads(message)["error"] if message else complaint) or "it ended at once")
-        self._zygote = fds[0]
+        with self._zygote_lock:
+            self._zygote = fds[0]
         self._programs = 0
 
-    def stop(self) -> None:
-        """Kill the zygote, which takes all it started with it, and leave nothing behind."""
+    def abandon(self) -> None:
+        """From any thread: kill what runs. The call under way, if any, raises SandboxError, and so does each later."""
+        with self._zygote_lock:
+            self._abandoned = True
+            self._kill_zygote()
+
+    def _kill_zygote(self) -> None:
         if self._zygote >= 0:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._zygote, signal.SIGKILL)
-            os.close(self._zygote)
-            self._zygote = -1
+
+    def stop(self) -> None:
+        """Kill the zygote, which takes all it started with it, and leave nothing behind."""
+        with self._zygote_lock:
+            self._kill_zygote()
+            if self._zygote >= 0:
+                os.close(self._zygote)
+                self._zygote = -1
         if self._control is not None:
             self._control.close()
             self._control = None
@@ -83,7 +98,11 @@ class Worker:
             self._scratch = ""
 
     def run(self, program: Program, limits: Limits) -> list[Execution]:
-        """Every test's Execution. What the sandbox breaks runs twice more, on a fresh zygote; then it is ``infra``."""
+        """Every test's Execution. What the sandbox breaks runs twice more, on a fresh zygote; then it is ``infra``.
+
+        Raises:
+            SandboxError: the worker was abandoned.
+        """
         done: dict[int, Execution] = {}
         failures, reason = 0, ""
         while failures < _ATTEMPTS and len(done) < test_count(program):
@@ -92,6 +111,8 @@ class Worker:
                 self._attempt(program, limits, done)
             except (InfraError, SandboxError) as error:
                 self.stop()
+                if self._abandoned:
+                    raise SandboxError("the sandbox was closed while the program ran") from None
                 reason = str(error)
                 failures = 1 if len(done) > before else failures + 1
             except BaseException:  # Ctrl-C in the middle of a program
@@ -104,6 +125,8 @@ class Worker:
             self.stop()
         if self._control is None:
             self.start()
+        if self._abandoned:
+            raise SandboxError("abandoned")
         assert self._control is not None
         self._programs += 1
         source = program.source.encode("utf-8", "surrogatepass")  # a lone surrogate then fails to compile

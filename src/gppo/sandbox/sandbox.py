@@ -51,6 +51,7 @@ class Sandbox:
         Waits for an idle worker. A program whose source does not compile gives ``compile`` for all without running.
 
         Raises:
+            SandboxError: the sandbox is closed, or was while the program ran.
             ValueRefusedError: an argument of a call is not a plain value.
         """
         if self._closed:
@@ -64,9 +65,11 @@ class Sandbox:
             self._idle.put(worker)
 
     def close(self) -> None:
-        """End every worker, each as soon as its present program is done. Closing twice does nothing."""
+        """End every worker, and the programs that run. Their calls raise SandboxError. Closing twice does nothing."""
         if self._closed:
             return
         self._closed = True
+        for worker in self._workers:
+            worker.abandon()
         for _ in self._workers:
             self._idle.get().stop()

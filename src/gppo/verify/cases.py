@@ -1,6 +1,7 @@
 """One judge for rollouts of every kind: each goes to the judge of its problem's ability."""
 
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -15,10 +16,10 @@ ABILITIES = ("math", "code")
 
 
 class CaseJudge:
-    """Judges (problem, rollout, whether the prompt opened the thinking), in order.
+    """Judges (problem, rollout, whether the prompt opened the thinking): many in order, or one in the background.
 
     Args:
-        workers: processes that judge.
+        workers: processes that judge math, and as many that run programs.
         timeout: seconds for one math answer.
         tests_per_problem: at most so many tests of a code problem are run, None for all.
         seed: decides which; they are the same for every response to a problem.
@@ -41,6 +42,7 @@ class CaseJudge:
         self._seed = seed
         self._limits = limits
         self._math = MathJudge(workers, timeout)
+        self._math_threads = ThreadPoolExecutor(workers, thread_name_prefix="math-judge")
         self._code: CodeJudge | None = None
 
     def __enter__(self) -> Self:
@@ -50,6 +52,7 @@ class CaseJudge:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
+            self._math_threads.shutdown(wait=False, cancel_futures=True)
             self._math.close()
         finally:
             if self._code is not None:
@@ -62,16 +65,20 @@ class CaseJudge:
             UserError: no judge knows a problem's ability.
             SandboxError: programs cannot be isolated here.
         """
-        abilities = set()
-        for problem in problems:
-            if problem.ability not in ABILITIES:
-                raise UserError(
-                    f"problem {problem.id} has ability '{problem.ability}', which no judge knows; "
-                    f"use one of {', '.join(ABILITIES)}"
-                )
-            abilities.add(problem.ability)
-        if "code" in abilities:
+        if "code" in {_ability(problem) for problem in problems}:
             self._code_judge()
+
+    def submit(self, problem: Problem, rollout: Rollout, prompt_opened: bool) -> Future[Verdict]:
+        """Judge one response in the background, so that judging overlaps decoding. Never waits. Errors as ``prepare``.
+
+        What is under way is bounded by the caller, who keeps the responses: in RL, one step's.
+        """
+        if _ability(problem) == "code":
+            return self._code_judge().submit(problem, rollout.text, prompt_opened, wait=False)
+        return self._math_threads.submit(self._judge_math, problem, rollout.text, prompt_opened)
+
+    def _judge_math(self, problem: Problem, response: str, prompt_opened: bool) -> Verdict:
+        return self._math.judge(problem, [response], prompt_opened)[0]
 
     def __call__(self, cases: Sequence[tuple[Problem, Rollout, bool]]) -> list[Verdict]:
         """Verdicts in the order of the cases. Errors as from ``prepare``."""
@@ -99,3 +106,12 @@ class CaseJudge:
                 seed=self._seed,
             )
         return self._code
+
+
+def _ability(problem: Problem) -> str:
+    if problem.ability not in ABILITIES:
+        raise UserError(
+            f"problem {problem.id} has ability '{problem.ability}', which no judge knows; "
+            f"use one of {', '.join(ABILITIES)}"
+        )
+    return problem.ability

@@ -2,7 +2,7 @@
 
 import functools
 import threading
-from collections import Counter, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -29,8 +29,9 @@ NO_CODE = "no fenced block of code"
 _FAILURES = {"timeout": "TLE", "memory": "MLE", "output": "OLE", "error": "RE", "compile": "CE", "infra": "INFRA"}
 _NOT_PYTHON = ("SyntaxError", "IndentationError", "TabError")
 _DETAIL_CHARS = 200
-_KEPT_SUITES = 64  # parsed tests: the responses to one problem come one after another
-_UNDER_WAY = 4  # jobs in the queue for each worker
+_KEPT_SUITES = 512  # parsed tests: the responses of a step end in any order
+_KEPT_VERDICTS = 4096
+_UNDER_WAY = 4  # jobs in the queue for each worker, where the caller waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +121,8 @@ class CodeJudge:
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="code-judge")
         self._room = threading.BoundedSemaphore(_UNDER_WAY * workers)
         self._window = _UNDER_WAY * workers
+        self._lock = threading.Lock()
+        self._known: OrderedDict[tuple[str, str, str], Future[Verdict]] = OrderedDict()
 
     def __enter__(self) -> Self:
         return self
@@ -130,7 +133,7 @@ class CodeJudge:
         self.close()
 
     def close(self) -> None:
-        """End the sandbox. Programs not yet begun are dropped: their futures are cancelled."""
+        """End the sandbox at once: futures not yet begun are cancelled, those under way raise SandboxError."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._sandbox.close()
         self._threads.shutdown()
@@ -169,8 +172,21 @@ class CodeJudge:
             for left in waiting:
                 left.cancel()
 
-    def submit(self, problem: Problem, response: str, prompt_opened: bool = False) -> "Future[Verdict]":
-        """Judge one response in the background. Waits while the queue is full; a UserError where tests are unusable."""
+    def submit(
+        self, problem: Problem, response: str, prompt_opened: bool = False, *, wait: bool = True
+    ) -> "Future[Verdict]":
+        """Judge one response in the background. Equal programs for one problem are run once and share a future.
+
+        Args:
+            problem: its ``ground_truth`` holds the tests.
+            response: a sampled text.
+            prompt_opened: the prompt ended with ``<think>``.
+            wait: wait while the queue is full. A caller who may not be held up, as one who is decoding, says no; what
+                is under way is then as much as the caller hands over.
+
+        Raises:
+            UserError: the tests are unusable.
+        """
         suite = self._suite(problem.id, problem.ground_truth)
         thinking = split_thinking(response, prompt_opened)
         source = None if thinking.status == "open" else extract_code(thinking.answer)
@@ -178,10 +194,25 @@ class CodeJudge:
             ready: Future[Verdict] = Future()
             ready.set_result(Verdict("unparsable", 0.0, None, THINKING_OPEN if thinking.status == "open" else NO_CODE))
             return ready
-        return self.submit_program(source, suite)
+        key = (problem.id, problem.ground_truth, source)
+        with self._lock:
+            known = self._known.get(key)
+        if known is not None and _stands(known):
+            return known
+        future = self.submit_program(source, suite, wait=wait)
+        with self._lock:
+            self._known[key] = future
+            self._known.move_to_end(key)
+            while len(self._known) > _KEPT_VERDICTS:
+                self._known.popitem(last=False)
+        return future
 
-    def submit_program(self, source: str, suite: Suite, limits: Limits | None = None) -> "Future[Verdict]":
-        """Judge a bare program in the background, as ``check`` does. Waits while the queue is full."""
+    def submit_program(
+        self, source: str, suite: Suite, limits: Limits | None = None, *, wait: bool = True
+    ) -> "Future[Verdict]":
+        """Judge a bare program in the background, as ``check`` does; ``wait`` as in ``submit``."""
+        if not wait:
+            return self._threads.submit(self._verdict, source, suite, limits)
         self._room.acquire()
         try:
             future = self._threads.submit(self._verdict, source, suite, limits)
@@ -213,6 +244,15 @@ class CodeJudge:
         except BadTestsError as error:
             raise UserError(f"Problem {problem_id!r} cannot be judged: its tests {error}.") from None
         return choose(suite, self._tests_per_problem, f"{self._seed}/{problem_id}")
+
+
+def _stands(future: "Future[Verdict]") -> bool:
+    """Whether an earlier verdict on the same program still holds: not where the machine may be what failed it."""
+    if not future.done():
+        return True
+    if future.cancelled() or future.exception() is not None:
+        return False
+    return not {"INFRA", "TLE"} & set(future.result().cases)
 
 
 def _decode(output: bytes) -> str:
