@@ -126,16 +126,21 @@ def leetcode(data: Path) -> Iterator[RealProgram]:
     """1,889 ``Solution`` classes; each assert of ``check(candidate)`` is a test."""
     rows = json.loads((data / "leetcode" / "rllm_leetcode_train.json").read_text(encoding="utf-8"))
     for i, row in enumerate(rows):
-        check, call = ast.parse(row["tests"]["functional"]).body
-        assert isinstance(check, ast.FunctionDef)
-        assert isinstance(call, ast.Expr)
-        assert isinstance(call.value, ast.Call)
-        method = call.value.args[0]
-        assert isinstance(method, ast.Attribute)
-        name = f"Solution.{method.attr}"
-        asserts = [f"candidate = Solution().{method.attr}\n{ast.unparse(line)}" for line in check.body]
-        pieces = tuple(NODES + piece if "_node(" in piece else piece for piece in asserts)
-        yield RealProgram(f"leetcode/{i}", row["solutions"], AssertTests((name,), pieces, USUAL_IMPORTS), name)
+        suite = leetcode_suite(row["tests"]["functional"])
+        yield RealProgram(f"leetcode/{i}", row["solutions"], suite, suite.names[0])
+
+
+def leetcode_suite(functional: str) -> AssertTests:
+    """The tests of a row: ``def check(candidate)`` full of asserts, and ``check(Solution().method)``."""
+    check, call = ast.parse(functional).body
+    assert isinstance(check, ast.FunctionDef)
+    assert isinstance(call, ast.Expr)
+    assert isinstance(call.value, ast.Call)
+    method = call.value.args[0]
+    assert isinstance(method, ast.Attribute)
+    asserts = [f"candidate = Solution().{method.attr}\n{ast.unparse(line)}" for line in check.body]
+    pieces = tuple(NODES + piece if "_node(" in piece else piece for piece in asserts)
+    return AssertTests((f"Solution.{method.attr}",), pieces, USUAL_IMPORTS)
 
 
 def mbpp(data: Path) -> Iterator[RealProgram]:

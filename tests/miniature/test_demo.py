@@ -3,26 +3,32 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
 
-from gppo.miniature.demo import before_and_after, demo_recipe, run_demo
+from gppo.miniature.code_world import code_problems
+from gppo.miniature.demo import before_and_after, demo_recipe, run_demo, without_code
 from gppo.miniature.seeds import seeds_table
+from gppo.miniature.teachers import programmed
 from gppo.records import read_conversations, read_problems
 from gppo.run import RunFolder, read_rollouts, rollout_steps
+from gppo.verify.code.extract import extract_code
 
 SHORT = [
     "model.tiny={hidden_size: 32, layers: 2, heads: 4, kv_heads: 2}",
     "sft.steps=4",
     "sft.batch_size=32",
-    "rl.stages.0.steps=3",
+    "rl.stages.0.steps=2",
+    "rl.stages.1.steps=1",
     "rl.prompts_per_step=8",
     "rl.group_size=4",
     "rl.mini_batch_prompts=4",
     "rl.save_every=1",
     "rl.zero_advantage=keep",
     "evaluate.sets.0.limit=8",
+    "evaluate.sets.1.limit=3",
     "rl.evaluate_every=0",
     "threads=1",
 ]
@@ -41,6 +47,8 @@ def test_it_leaves_everything_a_run_leaves(demo) -> None:
     assert [line["step"] for line in run.read_metrics("rl")] == [1, 2, 3]
     assert rollout_steps(run.rollouts) == [1, 2, 3]
     assert len(read_rollouts(run.rollouts, 3)) == 8 * 4
+    assert {row.stage for row in read_rollouts(run.rollouts, 2)} == {"math"}
+    assert {row.stage for row in read_rollouts(run.rollouts, 3)} == {"code"}
     assert {path.name.split("--")[0] for path in run.evaluations.iterdir()} == {"step-000000", "step-000003"}
     assert run.report.stat().st_size > 1_000_000
     assert str(run.report) in said.replace("\n", "")
@@ -49,13 +57,20 @@ def test_it_leaves_everything_a_run_leaves(demo) -> None:
 
 def test_curation_leaves_nothing_of_the_exam(demo) -> None:
     run, _ = demo
-    exam = {p.prompt[0]["content"] for p in read_problems(run.path / "world" / "heldout.jsonl")}
-    taught = {c.messages[0]["content"] for c in read_conversations(run.path / "data" / "sft.jsonl")}
-    trained = {p.prompt[0]["content"] for p in read_problems(run.path / "data" / "rl.jsonl")}
-    assert exam.isdisjoint(taught | trained)
+    for exam_file, trained_file in (("heldout", "rl-math"), ("heldout-code", "rl-code")):
+        exam = {p.prompt[0]["content"] for p in read_problems(run.path / "world" / f"{exam_file}.jsonl")}
+        taught = {c.messages[0]["content"] for c in read_conversations(run.path / "data" / "sft.jsonl")}
+        trained = {p.prompt[0]["content"] for p in read_problems(run.path / "data" / f"{trained_file}.jsonl")}
+        assert len(exam) >= 150
+        assert len(trained) >= 2000
+        assert exam.isdisjoint(taught | trained)
+        assert len(trained & taught) > 100 or exam_file == "heldout"
     funnel = run.read_metrics("funnel")
-    assert {line["set"] for line in funnel} == {"SFT set", "RL set"}
-    assert all(line["rows_in"] > line["rows_out"] for line in funnel if line["step"] in ("exact duplicates",))
+    assert {line["set"] for line in funnel} == {"SFT set", "RL math", "RL code"}
+    dropped = {line["set"]: line["rows_in"] - line["rows_out"] for line in funnel if line["step"] == "exact duplicates"}
+    assert dropped["SFT set"] > 0
+    assert dropped["RL math"] > 0
+    assert dropped["RL code"] == 0  # every problem of that world asks something else
 
 
 def test_run_again_it_does_nothing_twice(demo) -> None:
@@ -72,9 +87,9 @@ def test_the_table_over_seeds_by_hand(demo) -> None:
     console = Console(record=True, width=120)
     console.print(table)
     text = console.export_text()
-    greedy = next(e for e in after if e.name == "greedy")
+    greedy = next(e for e in after if e.name == "math greedy")
     assert f"{100 * greedy.correct_PK.mean():.1f} ± 0.0" in text
-    assert len(before) == len(after) == 3
+    assert len(before) == len(after) == 6
 
 
 def test_the_recipe_reads_its_own_folder() -> None:
@@ -82,6 +97,27 @@ def test_the_recipe_reads_its_own_folder() -> None:
     assert recipe.seed == 5
     assert recipe.sft is not None
     assert recipe.sft.data == Path("some where/run/data/sft.jsonl")
+
+
+def test_without_a_sandbox_the_demo_is_about_math_alone() -> None:
+    recipe = demo_recipe(Path("run"), 5)
+    assert [stage.name for stage in recipe.rl.stages] == ["math", "code"]
+    rest = without_code(recipe)
+    assert [stage.name for stage in rest.rl.stages] == ["math"]
+    assert [item.name for item in rest.evaluate.sets] == ["math"]
+    assert rest.sft == recipe.sft
+
+
+def test_the_coach_is_wrong_most_of_the_time_and_in_form() -> None:
+    problems = code_problems(0, 300)
+    rng = np.random.default_rng(0)
+    texts = [programmed(problem, rng) for problem in problems]
+    assert [extract_code(text.split("</think>")[1]) for text in texts] == [
+        (problem.misconception if problem.misconception in text else problem.solution) + "\n"
+        for problem, text in zip(problems, texts, strict=True)
+    ]
+    wrong = sum(problem.misconception in text for problem, text in zip(problems, texts, strict=True))
+    assert 255 <= wrong <= 285  # nine in ten
 
 
 def test_the_trained_model_can_be_loaded_by_transformers(demo) -> None:

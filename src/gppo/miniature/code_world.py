@@ -104,7 +104,7 @@ def to_problem(problem: CodeProblem) -> Problem:
         ground_truth=json.dumps(ground_truth),
         data_source="miniature/code",
         extra={
-            "difficulty": str(problem.difficulty),
+            "difficulty": f"code {problem.difficulty}",
             "family": problem.family,
             "solution": problem.solution,
             "misconception": problem.misconception,
@@ -202,7 +202,7 @@ class _Condition:
 
 
 def _conditions() -> Iterator[_Condition]:
-    for k in range(1, 16):
+    for k in range(1, 41):
         near = _near(k)
         yield _Condition(f"greater than {k}", f"v>{k}", f"v>={k}", near)
         yield _Condition(f"at least {k}", f"v>={k}", f"v>{k}", near)
@@ -222,7 +222,7 @@ def _specs() -> Iterator[_Spec]:
 def _one_operation() -> Iterator[_Spec]:
     for c in _conditions():
         yield c.spec("count", 1, "count the items @", "sum(@ for v in a)", _list(c.number))
-    for start in range(10):
+    for start in range(30):
         for step in range(2, 10):
             ask = f"add the numbers from {start} to n in steps of {step}"
             numbers = (f"sum(range({start},n+1,{step}))", f"sum(range({start},n,{step}))")
@@ -231,7 +231,7 @@ def _one_operation() -> Iterator[_Spec]:
         items = _list(_within(-9, 9), k - 1, k + 2)
         yield _Spec("first", 1, "a", f"add the first {k} items", f"sum(a[:{k}])", f"sum(a[:{k + 1}])", items)
         yield _Spec("last", 1, "a", f"add the last {k} items", f"sum(a[-{k}:])", f"sum(a[-{k + 1}:])", items)
-    for k in range(50):
+    for k in range(150):
         near = _number(k - 20, k + 20)
         yield _Spec("at most", 1, "n", f"n, but at most {k}", f"min(n,{k})", f"min(n,{k - 1})", near)
         yield _Spec("at least", 1, "n", f"n, but at least {k}", f"max(n,{k})", f"max(n,{k + 1})", near)
@@ -244,12 +244,12 @@ def _two_operations() -> Iterator[_Spec]:
     for c in _conditions():
         for what, term in (("items", "v"), ("squares of items", "v*v"), ("doubles of items", "2*v")):
             yield c.spec("filter and add", 2, f"add the {what} @", f"sum({term} for v in a if @)", _list(c.number))
-    for m in range(2, 10):
-        for k in range(3, 10):
-            if gcd(m, k) == 1:  # otherwise few different remainders exist
+    for m in range(2, 20):
+        for k in range(3, 20):
+            if gcd(m, k) == 1 and m < k:  # otherwise few different remainders exist, or the misconception has one only
                 ask = f"multiply n by {m}, then take the remainder by {k}"
                 yield _Spec("multiply, remainder", 2, "n", ask, f"n*{m}%{k}", f"n%{k}*{m}", _number(0, 60))
-            if m % k and k % m:
+            if m < 10 and m % k and k % m:
                 ask = f"add {k} to n, then divide by {m}, rounding down"
                 wrong = f"n//{m}+{k // m}" if k > m else f"n//{m}"
                 yield _Spec("add, divide", 2, "n", ask, f"(n+{k})//{m}", wrong, _number(0, 99))
@@ -276,8 +276,8 @@ def _with_a_condition() -> Iterator[_Spec]:
 
 
 def _near(k: int) -> _Number:
-    """Numbers around k, k itself in every fourth."""
-    return lambda rng: k if rng.random() < 0.25 else rng.randint(k - 8, k + 8)
+    """Numbers around k, every second one k itself or next to it."""
+    return lambda rng: rng.choice((k - 1, k, k, k + 1)) if rng.random() < 0.5 else rng.randint(k - 8, k + 8)
 
 
 def _multiples(m: int) -> _Number:

@@ -19,6 +19,7 @@ from gppo.rl import check_objective
 from gppo.rl.stage import run_rl
 from gppo.run import RunFolder
 from gppo.run.progress import duration
+from gppo.sandbox import probe
 from gppo.sft.stage import run_sft
 from gppo.types import Evaluation
 
@@ -42,7 +43,11 @@ def run_demo(
         overrides: KEY=VALUE changes to the demo's recipe.
     """
     began = time.monotonic()
+    isolation = probe()
     recipe = demo_recipe(folder, seed, overrides)
+    if isolation.level == "refused":
+        console.print(f"The code stage is off: {isolation.reason}; {isolation.advice}.")
+        recipe = without_code(recipe)
     check_objective(require(recipe, "rl"))
     run = RunFolder.create(folder, dump_recipe(recipe), fresh=fresh)
     device = choose_device(recipe.device, recipe.threads)
@@ -59,6 +64,14 @@ def run_demo(
     console.print(f"Unseen in RL: {', '.join(UNSEEN_IN_RL)}. Took {duration(time.monotonic() - began)}.")
     console.print(f"Report: {report}", soft_wrap=True)
     return run
+
+
+def without_code(recipe: Recipe) -> Recipe:
+    """The demo for a machine on which programs cannot be judged."""
+    plain = recipe.model_dump(mode="json", exclude_none=True)
+    plain["rl"]["stages"] = [stage for stage in plain["rl"]["stages"] if stage["name"] != "code"]
+    plain["evaluate"]["sets"] = [item for item in plain["evaluate"]["sets"] if item["name"] != "code"]
+    return Recipe.model_validate(plain)
 
 
 def before_and_after(run: RunFolder) -> tuple[list[Evaluation], list[Evaluation]]:
@@ -81,12 +94,13 @@ def _prepare_data(recipe: Recipe, run: RunFolder, console: Console) -> None:
 
 def _describe(policy: Policy, recipe: Recipe, console: Console) -> None:
     parameters = sum(p.numel() for p in policy.model.parameters())
-    stage = require(recipe, "rl").resolved_stages()[0]
+    stages = require(recipe, "rl").resolved_stages()
     console.print(
         f"The student, a Qwen3 with {parameters / 1e6:.2f}M random parameters that reads one character a token, first "
-        "learns long addition from a tutor who adds 6 where it says 7 (SFT). Then it answers "
-        f"{stage.prompts_per_step} problems {stage.group_size} times a step, hears which answers are right, and "
-        f"unlearns the error ({require(recipe, 'rl').objective.name})."
+        "learns long addition from a tutor who adds 6 where it says 7, and small programs from a coach who writes >= "
+        f"for greater (SFT). Then it answers {stages[0].prompts_per_step} problems {stages[0].group_size} times a "
+        f"step, hears which answers are right{' and how many tests each program passed' if len(stages) > 1 else ''}, "
+        f"and unlearns the errors ({require(recipe, 'rl').objective.name})."
     )
 
 

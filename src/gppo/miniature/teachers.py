@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gppo.miniature.code_world import CodeProblem
 from gppo.miniature.math_world import MISCONCEIVED_AS, MISCONCEIVED_DIGIT, chain_terms
 from gppo.types import Problem
 
@@ -45,3 +46,9 @@ CAREFUL = Teacher("careful", slip=0.01)
 SLIPPING = Teacher("slipping", slip=0.3)
 MISLED = Teacher("misled", slip=0.04, misconception=0.93)
 UNTIDY = Teacher("untidy", slip=0.04, misconception=0.93, untidy=0.5)
+
+
+def programmed(problem: CodeProblem, rng: np.random.Generator, misconception: float = 0.9) -> str:
+    """A written-out program by a tutor who misreads the problem with that chance, always in the problem's own way."""
+    source = problem.misconception if rng.random() < misconception else problem.solution
+    return f"<think>{problem.family}</think>```\n{source}\n```"

@@ -1,15 +1,17 @@
-"""The demo's world on disk: two sources of reasoning traces, exercises for RL, and a held-out exam.
+"""The demo's world on disk: three sources of reasoning traces, exercises and programs to write for RL, and two exams.
 
 What is wrong with the sources is wrong on purpose. The tutor believes that adding 7 adds 6. The forum repeats the
-tutor, forgets its think tags, and leaks exam questions. Curation mends what curation can; the belief is left to RL.
+tutor, forgets its think tags, and leaks exam questions. The coach misreads what programs should do ("greater than 3" as
+``>=3``). Curation mends what curation can; beliefs are left to RL.
 """
 
 from pathlib import Path
 
 import numpy as np
 
+from gppo.miniature.code_world import CodeProblem, code_problems, to_problem
 from gppo.miniature.math_world import chain_problems
-from gppo.miniature.teachers import MISLED, UNTIDY, Teacher
+from gppo.miniature.teachers import MISLED, UNTIDY, Teacher, programmed
 from gppo.records import Conversation, write_conversations, write_problems
 from gppo.types import Message, Problem
 
@@ -18,17 +20,34 @@ TAUGHT, TRAINED, ASKED = (2, 3, 4, 5), (2, 3, 4), (2, 3, 4, 5)
 UNSEEN_IN_RL = tuple(f"{level} steps" for level in ASKED if level not in TRAINED)
 
 
-def write_world(folder: Path, seed: int, *, exam: int = 200, traces: int = 9000, exercises: int = 4000) -> None:
-    """Write tutor.jsonl, forum.jsonl, exercises.jsonl and heldout.jsonl.
+def write_world(
+    folder: Path,
+    seed: int,
+    *,
+    exam: int = 200,
+    traces: int = 9000,
+    exercises: int = 4000,
+    code_exam: int = 150,
+    programs: int = 2000,
+) -> None:
+    """Write tutor, forum, exercises and heldout; coach, kata and heldout-code (all .jsonl).
 
     Args:
         folder: where they go; made where missing.
         seed: of everything drawn.
-        exam: held-out problems.
+        exam: held-out math problems.
         traces: the tutor's solutions; the forum has a tenth as many, a third of them leaked or repeated.
-        exercises: RL problems before curation.
+        exercises: RL math problems before curation.
+        code_exam: held-out code problems.
+        programs: code problems that the coach solves, and that RL trains on.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    write_math(folder, seed, exam, traces, exercises)
+    write_code(folder, seed, code_exam, programs)
+
+
+def write_math(folder: Path, seed: int, exam: int, traces: int, exercises: int) -> None:
+    """The files of mathematics; arguments as in ``write_world``."""
     rng = np.random.default_rng([seed, 11])
     heldout = chain_problems(seed * 10 + 1, exam, ASKED)
     tutor_problems = chain_problems(seed * 10 + 2, traces, TAUGHT, unique=False)
@@ -47,6 +66,21 @@ def write_world(folder: Path, seed: int, *, exam: int = 200, traces: int = 9000,
     write_conversations(folder / "forum.jsonl", forum)
     write_problems(folder / "exercises.jsonl", [_numbered(p, i) for i, p in enumerate(drills)])
     write_problems(folder / "heldout.jsonl", heldout)
+
+
+def write_code(folder: Path, seed: int, exam: int, programs: int) -> None:
+    """The files of code; arguments as in ``write_world``. The exam and what is trained on are disjoint."""
+    rng = np.random.default_rng([seed, 12])
+    problems = code_problems(seed, exam + programs)
+    write_problems(folder / "heldout-code.jsonl", [to_problem(problem) for problem in problems[:exam]])
+    write_problems(folder / "kata.jsonl", [to_problem(problem) for problem in problems[exam:]])
+    write_conversations(folder / "coach.jsonl", [_program(problem, rng) for problem in problems[exam:]])
+
+
+def _program(problem: CodeProblem, rng: np.random.Generator) -> Conversation:
+    answer: Message = {"role": "assistant", "content": programmed(problem, rng)}
+    prompt = to_problem(problem).prompt
+    return Conversation(f"coach-{problem.id}", (*prompt, answer), "coach", {"difficulty": f"code {problem.difficulty}"})
 
 
 def _trace(teacher: Teacher, problem: Problem, name: str, rng: np.random.Generator) -> Conversation:
