@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import shlex
 import shutil
 import socket
 import subprocess
@@ -66,9 +67,18 @@ def worker_uid() -> int | None:
     return highest - 1 - secrets.randbelow(max(1, min(1 << 28, count // 4)))
 
 
-def start(level: Level, control: socket.socket, scratch: str, log: IO[bytes]) -> subprocess.Popen[bytes]:
-    """Start a zygote that holds ``control`` and writes complaints to ``log``. ``scratch`` is used by "landlock"
-    only."""
+def start(
+    level: Level, control: socket.socket, scratch: str, entrances: list[str], log: IO[bytes]
+) -> subprocess.Popen[bytes]:
+    """Start a zygote.
+
+    Args:
+        level: of isolation.
+        control: the socket that it holds.
+        scratch: its folder, with "landlock".
+        entrances: of the control groups that it lives in.
+        log: where its complaints go.
+    """
     uid = worker_uid()
     settings: dict[str, Any] = {"level": level, "socket": control.fileno(), "preload": PRELOAD, "uid": uid}
     settings["owner"] = os.getpid()  # for whoever reads a list of processes
@@ -76,7 +86,7 @@ def start(level: Level, control: socket.socket, scratch: str, log: IO[bytes]) ->
         settings |= {"scratch": scratch, "readable": python_paths()}
         if uid is not None:
             os.chown(scratch, uid, uid)
-        return _popen(_python(str(_PACKAGE), settings), [control.fileno()], log)
+        return _popen(_python(str(_PACKAGE), settings), [control.fileno()], entrances, log)
     settings["scratch"] = _SCRATCH
     if uid is None:
         command = [
@@ -88,12 +98,12 @@ def start(level: Level, control: socket.socket, scratch: str, log: IO[bytes]) ->
             "--",
             *_python(_INSIDE, settings),
         ]
-        return _popen(command, [control.fileno()], log)
-    return _start_mapped(control, uid, settings, log)
+        return _popen(command, [control.fileno()], entrances, log)
+    return _start_mapped(control, uid, settings, entrances, log)
 
 
 def _start_mapped(
-    control: socket.socket, uid: int, settings: dict[str, Any], log: IO[bytes]
+    control: socket.socket, uid: int, settings: dict[str, Any], entrances: list[str], log: IO[bytes]
 ) -> subprocess.Popen[bytes]:
     """As root: uid 0 of the namespace is root's, to read an interpreter below /root while mounting; the zygote then
     becomes
@@ -105,7 +115,7 @@ def _start_mapped(
     capabilities = ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     try:
         command = [*_bubblewrap(), *capabilities, *ways, "--", *_python(_INSIDE, settings)]
-        process = _popen(command, [control.fileno(), blocked, tell], log)
+        process = _popen(command, [control.fileno(), blocked, tell], entrances, log)
         os.close(tell)
         tell = -1
         with open(os.dup(told), "rb") as info:
@@ -121,11 +131,13 @@ def _start_mapped(
                 os.close(fd)
 
 
-def _popen(command: list[str], fds: list[int], log: IO[bytes]) -> subprocess.Popen[bytes]:
+def _popen(command: list[str], fds: list[int], entrances: list[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
     # The main thread's stack can grow to what the limit was at exec: set it in a shell, before anything else starts.
-    stack = f'ulimit -S -s {_STACK_KB} 2>/dev/null; exec "$@"'
+    # Control groups are entered there too: whatever is forked later is in them from its first moment.
+    script = f"ulimit -S -s {_STACK_KB} 2>/dev/null; "
+    script += "".join(f"echo $$ 2>/dev/null >{shlex.quote(entrance)}; " for entrance in entrances)
     return subprocess.Popen(
-        ["/bin/sh", "-c", stack, "sh", *command],
+        ["/bin/sh", "-c", script + 'exec "$@"', "sh", *command],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=log,

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from gppo.sandbox import _launch
+from gppo.sandbox._cgroup import ControlGroup
 from gppo.sandbox._session import MESSAGE, InfraError, Session, order_for, test_count
 from gppo.sandbox.api import Execution, Limits, Program
 from gppo.sandbox.inside import scratch
@@ -36,6 +37,7 @@ class Worker:
         self._control: socket.socket | None = None
         self._zygote = -1
         self._scratch = ""
+        self._group: ControlGroup | None = None
         self._programs = 0
         self._abandoned = False
         self._zygote_lock = threading.Lock()  # between ``abandon`` and the caller that closes the descriptor
@@ -45,11 +47,12 @@ class Worker:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         if self.level == "landlock":
             self._scratch = tempfile.mkdtemp(prefix="gppo-sandbox-", dir=_open_folder())
+        self._group = ControlGroup()
         message, complaint = b"", ""
         fds: list[int] = []
         with theirs, tempfile.TemporaryFile() as log:
             try:
-                self._process = _launch.start(self.level, theirs, self._scratch, log)
+                self._process = _launch.start(self.level, theirs, self._scratch, self._group.entrances, log)
                 theirs.close()
                 ours.settimeout(_START_SECONDS)
                 message, fds, _, _ = socket.recv_fds(ours, MESSAGE, 1)
@@ -96,6 +99,9 @@ class Worker:
         if self._scratch:
             _remove(self._scratch)
             self._scratch = ""
+        if self._group is not None:
+            self._group.remove()
+            self._group = None
 
     def run(self, program: Program, limits: Limits) -> list[Execution]:
         """Every test's Execution. What the sandbox breaks runs twice more, on a fresh zygote; then it is ``infra``.
@@ -129,6 +135,8 @@ class Worker:
             raise SandboxError("abandoned")
         assert self._control is not None
         self._programs += 1
+        if self._group is not None:
+            self._group.limit(limits.memory_mb, limits.processes)
         source = program.source.encode("utf-8", "surrogatepass")  # a lone surrogate then fails to compile
         order = order_for(program, limits, self.level, own_uid=os.geteuid() == 0)
         session = Session(self._control, source, order, wait_for_end=self.level == "landlock")
