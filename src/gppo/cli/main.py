@@ -109,8 +109,9 @@ def demo(
 ) -> None:
     """The whole pipeline in miniature, offline, in minutes on two cores.
 
-    A tiny model learns written-out addition from a tutor who gets "+7" wrong, then unlearns the error by GPPO. Prints
-    accuracy before and after, and where the report is. Run it again to go on where it stopped.
+    A tiny model learns written-out addition from a tutor who gets "+7" wrong and small programs from a coach who
+    misreads conditions, then unlearns both by GPPO: from right and wrong answers, then from tests passed in the
+    sandbox. Prints accuracy before and after, and where the report is. Run it again to go on where it stopped.
     """
     from rich.console import Console
 
