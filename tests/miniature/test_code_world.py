@@ -24,7 +24,7 @@ def pass_rate(source: str, problem: CodeProblem) -> float:
 
 @pytest.fixture(scope="module")
 def problems() -> list[CodeProblem]:
-    return code_problems(0, 2154)
+    return code_problems(0, 1338)
 
 
 def test_statements_and_programs_fit_a_character_level_student(problems):
@@ -80,7 +80,7 @@ def test_one_slip_is_seen_and_mostly_passes_some_tests(problems):
 
 
 def test_hand_checked_problem():
-    by_statement = {problem.statement: problem for problem in code_problems(3, 738, difficulties=(1,))}
+    by_statement = {problem.statement: problem for problem in code_problems(3, 478, difficulties=(1,))}
     problem = by_statement["f(n): n, but at most 13"]
     assert problem.solution == "def f(n): return min(n,13)"
     assert problem.misconception == "def f(n): return min(n,12)"
@@ -140,7 +140,7 @@ def test_record_holds_the_tests_and_what_teachers_need():
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
-        ({"count": 739, "difficulties": (1,)}, "ask for at most 738"),
+        ({"count": 479, "difficulties": (1,)}, "ask for at most 478"),
         ({"count": 1, "tests": 15}, "at least 16"),
         ({"count": 1, "difficulties": (4,)}, "choose some of 1, 2 and 3"),
         ({"count": 1, "difficulties": ()}, "choose some of 1, 2 and 3"),

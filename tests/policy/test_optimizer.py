@@ -53,6 +53,24 @@ def test_a_warm_up_longer_than_the_run_still_has_a_rate():
     assert optimizer.learning_rate(20) == 1.0
 
 
+def test_a_stage_begins_without_moments_and_warms_up_again():
+    """A small second moment from other data would turn the first gradients of a stage into huge steps."""
+    model = _Model()
+    optimizer = _optimizer(model, learning_rate=0.8, warmup_steps=4, max_grad_norm=100.0, weight_decay=0.0)
+    for at in range(5):
+        _give(model, 1e-3)
+        optimizer.step(at)
+    optimizer.begin_stage(5)
+    assert [optimizer.learning_rate(step) for step in range(5, 10)] == pytest.approx([0.2, 0.4, 0.6, 0.8, 0.8])
+    before = model.matrix.detach().clone()
+    _give(model, 1.0)
+    optimizer.step(5)
+    assert torch.allclose(before - model.matrix, torch.full((2, 2), 0.2), atol=1e-5)  # as a first step of AdamW is
+    resumed = _optimizer(_Model(), learning_rate=0.8, warmup_steps=4)
+    resumed.load_state_dict(optimizer.state_dict())
+    assert resumed.learning_rate(6) == pytest.approx(0.4)
+
+
 def test_the_first_step_by_hand():
     model = _Model()
     optimizer = _optimizer(model, learning_rate=0.1, weight_decay=0.5, warmup_steps=2, max_grad_norm=100.0)

@@ -156,7 +156,9 @@ _OPTIMIZER = {"warmup_steps": 10}
 class RLConfig(StageSettings):
     """RL with groups; defaults are the paper's math stage."""
 
-    stages: list[StageConfig] = Field(description="Run in order, sharing the model and the optimizer.", min_length=1)
+    stages: list[StageConfig] = Field(
+        description="Run in order on one model; each warms up and begins without moments.", min_length=1
+    )
     objective: ObjectiveConfig = Field(default_factory=ObjectiveConfig, description="The token weights.")
     advantage_std: Literal["population", "sample", "none"] = Field(
         default="population", description="What divides R - mean(R); 'none' is dr_grpo."

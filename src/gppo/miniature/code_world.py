@@ -202,7 +202,7 @@ class _Condition:
 
 
 def _conditions() -> Iterator[_Condition]:
-    for k in range(1, 41):
+    for k in range(1, 21):
         near = _near(k)
         yield _Condition(f"greater than {k}", f"v>{k}", f"v>={k}", near)
         yield _Condition(f"at least {k}", f"v>={k}", f"v>{k}", near)
@@ -231,7 +231,7 @@ def _one_operation() -> Iterator[_Spec]:
         items = _list(_within(-9, 9), k - 1, k + 2)
         yield _Spec("first", 1, "a", f"add the first {k} items", f"sum(a[:{k}])", f"sum(a[:{k + 1}])", items)
         yield _Spec("last", 1, "a", f"add the last {k} items", f"sum(a[-{k}:])", f"sum(a[-{k + 1}:])", items)
-    for k in range(150):
+    for k in range(60):
         near = _number(k - 20, k + 20)
         yield _Spec("at most", 1, "n", f"n, but at most {k}", f"min(n,{k})", f"min(n,{k - 1})", near)
         yield _Spec("at least", 1, "n", f"n, but at least {k}", f"max(n,{k})", f"max(n,{k + 1})", near)
@@ -276,8 +276,8 @@ def _with_a_condition() -> Iterator[_Spec]:
 
 
 def _near(k: int) -> _Number:
-    """Numbers around k, every second one k itself or next to it."""
-    return lambda rng: rng.choice((k - 1, k, k, k + 1)) if rng.random() < 0.5 else rng.randint(k - 8, k + 8)
+    """Numbers around k, every third one k itself or next to it."""
+    return lambda rng: rng.choice((k - 1, k, k, k + 1)) if rng.random() < 0.35 else rng.randint(k - 8, k + 8)
 
 
 def _multiples(m: int) -> _Number:

@@ -25,10 +25,10 @@ def write_world(
     seed: int,
     *,
     exam: int = 200,
-    traces: int = 9000,
+    traces: int = 3600,
     exercises: int = 4000,
     code_exam: int = 150,
-    programs: int = 2000,
+    programs: int = 1180,
 ) -> None:
     """Write tutor, forum, exercises and heldout; coach, kata and heldout-code (all .jsonl).
 

@@ -30,19 +30,28 @@ class Optimizer:
         self.parameters = trained
         self.peak = config.learning_rate
         self.adamw = torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
+        self.began = 0
         self.steps = 0
         self.bad_in_a_row = 0
         self.bad = 0
 
     def learning_rate(self, step: int) -> float:
-        """The rate at loop step ``step`` (from 0): linear warm-up, then constant or cosine."""
+        """The rate at loop step ``step`` (from 0): linear warm-up of the stage, then constant or cosine."""
         warmup, low = self.config.warmup_steps, min(self.config.min_learning_rate, self.peak)
-        if step < warmup:
-            return self.peak * (step + 1) / warmup
+        if step - self.began < warmup:
+            return self.peak * (step - self.began + 1) / warmup
         if self.config.schedule == "constant":
             return self.peak
         done = min(1.0, (step - warmup) / max(1, self.total_steps - warmup))
         return low + (self.peak - low) * 0.5 * (1 + math.cos(math.pi * done))
+
+    def begin_stage(self, at: int) -> None:
+        """Start anew on other data: no moments, and the warm-up counts from loop step ``at``.
+
+        Moments of the stage before are small where its data did not reach, and Adam divides by them.
+        """
+        self.adamw.state.clear()
+        self.began = at
 
     def step(self, at: int) -> float:
         """Clip, step, clear. Returns the gradient norm before clipping.
@@ -75,9 +84,11 @@ class Optimizer:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything a resumed run needs."""
-        return {"adamw": self.adamw.state_dict(), "steps": self.steps, "bad": self.bad, "in_a_row": self.bad_in_a_row}
+        counters = {"began": self.began, "steps": self.steps, "bad": self.bad, "in_a_row": self.bad_in_a_row}
+        return {"adamw": self.adamw.state_dict(), **counters}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where ``state_dict`` left off."""
         self.adamw.load_state_dict(state["adamw"])
+        self.began = state["began"]
         self.steps, self.bad, self.bad_in_a_row = state["steps"], state["bad"], state["in_a_row"]

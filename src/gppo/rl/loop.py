@@ -92,6 +92,7 @@ def train_rl(
             stage = stages[index]
             if state["stage"] != index:
                 state |= {"stage": index, "cursor": 0}
+                optimizer.begin_stage(step)
             optimizer.peak = stage.learning_rate
             experience = collector.collect(prompts[index], stage, index, state["cursor"], step, watch.on_phase)
             opened = opens_thinking(policy.tokenizer, prompts[index][0][1].prompt_ids)
