@@ -180,6 +180,11 @@ def test_only_tokens_under_the_mask_are_targets_and_the_first_never_is():
     rows = [np.array([5, 6, 7, 8]), np.array([9, 10])]
     masks = [np.array([True, False, True, True]), np.array([True, True])]
     tokens = policy.tokens_from_masks(rows, masks)
+    assert tokens.ids_BL.tolist() == [[5, 6, 7, 9]]  # nothing is predicted from the last tokens
+    assert tokens.targets_N.tolist() == [7, 8, 10]
+    assert tokens.predicts_N.tolist() == [1, 2, 3]
+    policy.unpacked_reason = "for once"
+    tokens = policy.tokens_from_masks(rows, masks)
     assert tokens.ids_BL.tolist() == [[5, 6, 7, 8], [9, 10, 0, 0]]
     assert tokens.targets_N.tolist() == [7, 8, 10]
     assert tokens.predicts_N.tolist() == [1, 2, 4]

@@ -1,5 +1,6 @@
 """The policy: a causal language model with its tokenizer, and the log-probabilities of responses under it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,24 +9,31 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gppo.policy.attention import packed_inputs, why_not_packed
 from gppo.policy.head import HeadFn, replaced_head, why_not_fused
 from gppo.policy.logprobs import CoefficientFn, chunked_logprobs, single_pass_logprobs
+from gppo.policy.packing import Pack, micro_batches, pack_masked, pack_responses, packed_micro_batches
+from gppo.policy.segments import Layout, layout_of
 from gppo.types import Batch, UserError
 
 
 @dataclass(frozen=True, slots=True)
 class TokenBatch:
-    """Rows as one forward pass sees them: padded on the right, so causal attention needs no mask.
+    """Rows as one forward pass sees them: one pack, or padded on the right, so that causal attention needs no mask.
 
     Args:
-        ids_BL: int64 [B, L], prompt and response, then padding.
+        ids_BL: int64 [1, L], the pack; or [B, L], prompt and response, then padding.
         predicts_N: int64 [N], flat positions in [B * L] whose hidden state predicts a learned token, row by row.
         targets_N: int64 [N], those tokens.
+        positions_BL: int64 [1, L], each token's position in its row; None where padded.
+        layout: how the pack attends; None where padded.
     """
 
     ids_BL: Tensor
     predicts_N: Tensor
     targets_N: Tensor
+    positions_BL: Tensor | None = None
+    layout: Layout | None = None
 
 
 class Policy:
@@ -38,6 +46,7 @@ class Policy:
         max_context: longest prompt + response, in tokens.
         stop_ids: tokens that end a response.
         unfused_reason: None, or why whole logits are computed for this model.
+        unpacked_reason: None, or why this model's rows are padded instead of packed.
 
     Args:
         model: see above.
@@ -53,20 +62,45 @@ class Policy:
         self.stop_ids = _stop_ids(model, tokenizer)
         self.head: Any = model.get_output_embeddings()  # type: ignore[operator]
         self.unfused_reason = why_not_fused(model, self.head, self.config.vocab_size)
+        self.unpacked_reason = why_not_packed(model, self.config)
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.model.parameters()).device
 
-    def tokens(self, prompts: tuple[np.ndarray, ...], responses: list[np.ndarray]) -> TokenBatch:
-        """Put B prompts and responses side by side; every response token is a target."""
+    def tokens(self, prompts: Sequence[np.ndarray], responses: Sequence[np.ndarray]) -> TokenBatch:
+        """Put B prompts and responses into one forward pass; every response token is a target."""
+        if self.unpacked_reason is None:
+            return self._packed(pack_responses(prompts, responses))
         rows = [np.concatenate(pair) for pair in zip(prompts, responses, strict=True)]
         masks = [np.arange(len(row)) >= len(prompt) for row, prompt in zip(rows, prompts, strict=True)]
-        return self.tokens_from_masks(rows, masks)
+        return self._padded(rows, masks)
 
-    def tokens_from_masks(self, rows: list[np.ndarray], masks: list[np.ndarray]) -> TokenBatch:
-        """Put B token rows side by side; the targets are the tokens under each row's mask (the first cannot be)."""
+    def tokens_from_masks(self, rows: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> TokenBatch:
+        """Put B token rows into one forward pass; the targets are the tokens under each row's mask (the first cannot
+        be)."""
+        return self._packed(pack_masked(rows, masks)) if self.unpacked_reason is None else self._padded(rows, masks)
+
+    def micro_batches(
+        self, prompts: Sequence[np.ndarray], response_lengths_B: np.ndarray, token_budget: int
+    ) -> list[np.ndarray]:
+        """B rows cut into index arrays, each for one ``tokens``, of at most ``token_budget`` tokens where possible.
+
+        Rows that share a prompt are kept together, so that it is computed once. Padding counts where there is any.
+        """
+        if self.unpacked_reason is None:
+            return packed_micro_batches(prompts, response_lengths_B, token_budget)
+        return micro_batches(response_lengths_B + np.array([len(p) for p in prompts]), token_budget)
+
+    def _packed(self, pack: Pack) -> TokenBatch:
+        ids_L, positions_L, predicts_N, targets_N = (
+            torch.from_numpy(x).to(self.device)
+            for x in (pack.ids_L, pack.positions_L, pack.predicts_N, pack.targets_N)
+        )
+        return TokenBatch(ids_L[None], predicts_N, targets_N, positions_L[None], layout_of(pack, self.device))
+
+    def _padded(self, rows: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> TokenBatch:
         longest = max(len(row) for row in rows)
         ids_BL = np.zeros((len(rows), longest), dtype=np.int64)
         target_BL = np.zeros((len(rows), longest), dtype=bool)
@@ -81,18 +115,24 @@ class Policy:
             targets_N=torch.from_numpy(ids_BL.reshape(-1)[position_N]).to(self.device),
         )
 
+    def _logits(self, batch: TokenBatch) -> Tensor:
+        """What the model's forward returns as its logits, [B, L, V] unless the head is replaced."""
+        packed: dict[str, Any] = {}
+        if batch.layout is not None:
+            packed = {"position_ids": batch.positions_BL, **packed_inputs(batch.layout)}
+        return self.model(input_ids=batch.ids_BL, use_cache=False, **packed).logits
+
     def _through_head(self, batch: TokenBatch, compute: HeadFn) -> Tensor:
         """The model's forward, with ``compute(hidden_NH, head)`` instead of the logits of the predicting positions."""
 
         def on_targets(hidden_bLH: Tensor, head: nn.Linear) -> Tensor:
-            return compute(hidden_bLH.flatten(0, 1)[batch.predicts_N], head)
+            return compute(hidden_bLH.flatten(0, 1).index_select(0, batch.predicts_N), head)
 
         with replaced_head(self.head, on_targets):
-            return self.model(input_ids=batch.ids_BL, use_cache=False).logits
+            return self._logits(batch)
 
     def _whole_logits(self, batch: TokenBatch, temperature: float) -> tuple[Tensor, Tensor]:
-        logits_BLV = self.model(input_ids=batch.ids_BL, use_cache=False).logits
-        logits_NV = logits_BLV.flatten(0, 1)[batch.predicts_N]
+        logits_NV = self._logits(batch).flatten(0, 1).index_select(0, batch.predicts_N)
         wide = torch.promote_types(logits_NV.dtype, torch.float32)
         logprobs_NV = (logits_NV.to(wide) / temperature).log_softmax(-1)
         entropy_N = -(logprobs_NV.detach().exp() * logprobs_NV.detach()).sum(-1)

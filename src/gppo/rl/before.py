@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gppo.config.rl import RLConfig
 from gppo.objectives import correction_weights
-from gppo.policy import Policy, micro_batches
+from gppo.policy import Policy
 from gppo.types import Batch
 
 #: Nats between sampler and trainer, averaged over tokens, up to which the sampler's logprobs serve as the old ones.
@@ -68,13 +68,13 @@ def look_before(
 def evaluate_rows(policy: Policy, batch: Batch, rows: np.ndarray, token_budget: int, temperature: float) -> Tensor:
     """Log-probabilities of the given rows without gradient, float32 [B, T] on the CPU, 0 in other rows."""
     out_BT = torch.zeros(batch.mask_BT.shape)
-    for part in parts_of(batch, rows, token_budget):
+    for part in parts_of(policy, batch, rows, token_budget):
         logprobs_bt, _ = policy.logprobs(batch.rows(part), temperature)
         out_BT[torch.from_numpy(part), : logprobs_bt.shape[1]] = logprobs_bt.float().cpu()
     return out_BT
 
 
-def parts_of(batch: Batch, rows: np.ndarray, token_budget: int) -> list[np.ndarray]:
+def parts_of(policy: Policy, batch: Batch, rows: np.ndarray, token_budget: int) -> list[np.ndarray]:
     """The given rows cut into micro-batches."""
-    lengths = batch.lengths_B[rows] + np.array([len(batch.prompt_ids[i]) for i in rows], dtype=np.int64)
-    return [rows[part] for part in micro_batches(lengths, token_budget)]
+    prompts = [batch.prompt_ids[row] for row in rows]
+    return [rows[part] for part in policy.micro_batches(prompts, batch.lengths_B[rows], token_budget)]

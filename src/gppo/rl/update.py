@@ -165,7 +165,7 @@ class Updater:
         lm_bt = lm_weights(mask_bt, torch.from_numpy(mini.correct_B), self.config.lm_loss.alpha)
         # A row without any coefficient needs no forward pass.
         live = np.flatnonzero(((norm_bt != 0) | (lm_bt != 0)).any(dim=1).numpy())
-        for part in parts_of(mini, live, self.config.micro_batch_tokens):
+        for part in parts_of(self.policy, mini, live, self.config.micro_batch_tokens):
             small, index = mini.rows(part), torch.from_numpy(rows[part])
             width, advantages = small.mask_BT.shape[1], torch.from_numpy(small.advantages_B).float()
 

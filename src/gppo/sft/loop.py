@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gppo.config.sft import SFTConfig
-from gppo.policy import Checkpoints, Optimizer, Policy, micro_batches
+from gppo.policy import Checkpoints, Optimizer, Policy
 from gppo.run import RunFolder
 from gppo.run.interrupt import Interrupted, stop_requests
 from gppo.run.order import permuted_indices
@@ -88,7 +88,9 @@ def _accumulate(policy: Policy, samples: Sequence[Sample], token_budget: int) ->
         return torch.full_like(logprobs_n, 1.0 / tokens)
 
     loss = 0.0
-    for part in micro_batches(np.array([len(s.ids_L) for s in samples]), token_budget):
+    lengths = np.array([len(sample.ids_L) for sample in samples])
+    no_prompt = np.array([], dtype=np.int64)  # samples share nothing
+    for part in policy.micro_batches([no_prompt] * len(samples), lengths, token_budget):
         batch = policy.tokens_from_masks([samples[i].ids_L for i in part], [samples[i].mask_L for i in part])
         logprobs_N, _, _ = policy.backward_N(batch, per_token)
         loss -= float(logprobs_N.sum()) / tokens
