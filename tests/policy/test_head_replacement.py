@@ -7,7 +7,7 @@ from torch import nn
 
 from gppo.policy import Policy
 from gppo.policy.head import replaced_head
-from gppo.policy.load import with_checkpointing
+from gppo.policy.memory import with_checkpointing
 
 SCALED = {
     "Granite": {"logits_scaling": 8.0},

@@ -4,6 +4,7 @@ from gppo.policy.chat import encode_conversation, encode_prompt, opens_thinking
 from gppo.policy.checkpoint import Checkpoints, load_model
 from gppo.policy.load import load_policy
 from gppo.policy.logprobs import chunked_logprobs, single_pass_logprobs
+from gppo.policy.memory import within_memory
 from gppo.policy.model import Policy
 from gppo.policy.optimizer import Optimizer
 from gppo.policy.packing import micro_batches
@@ -23,4 +24,5 @@ __all__ = [
     "opens_thinking",
     "single_pass_logprobs",
     "tiny_qwen3",
+    "within_memory",
 ]

@@ -9,6 +9,7 @@ from torch import nn
 from transformers.utils import logging as transformers_logging
 
 from gppo.config.model import ModelConfig
+from gppo.policy.memory import with_checkpointing
 from gppo.policy.model import Policy
 from gppo.policy.tiny import byte_tokenizer, tiny_qwen3
 from gppo.types import UserError
@@ -75,13 +76,6 @@ def load_weights(source: str, dtype: torch.dtype) -> nn.Module:
             f"another shape, {absent[0]} for one; use the two files of one model"
         )
     return model
-
-
-def with_checkpointing(model: Any) -> None:
-    """Have the layers recompute their activations in the backward."""
-    # Renamed in transformers 5; the older name warns.
-    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
-    enable()
 
 
 def _source(name: str, key: str) -> str:

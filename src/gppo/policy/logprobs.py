@@ -10,14 +10,15 @@ With logits l = (h W^T + b) / temperature and p = softmax(l):
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-#: Elements of one chunk of logits: 32 MiB in float32, small beside any model and large enough for fast products.
-CHUNK_ELEMENTS = 1 << 23
+#: Elements of one chunk of logits: 64 MiB in float32, small beside any model and large enough for fast products.
+CHUNK_ELEMENTS = 1 << 24
 
 #: (logprobs of the slice [n], slice of the flat tokens) -> coefficients [n]
 CoefficientFn = Callable[[Tensor, slice], Tensor]
@@ -61,18 +62,36 @@ class _Sums:
         )
 
 
-def _grad_logits_(logits_nV: Tensor, lse_n: Tensor, targets_n: Tensor, grad_n: Tensor, temperature: float) -> Tensor:
-    """Turn logits into d(sum grad * logprob)/d(raw logits), in place: grad * (onehot - p) / temperature."""
+@dataclass(frozen=True, slots=True)
+class _Law:
+    """Of each row: exp(l - max l) [n, V], the sum of that, the log-normaliser, log pi(y) and the entropy."""
+
+    exp_nV: Tensor
+    sum_n: Tensor
+    lse_n: Tensor
+    logprobs_n: Tensor
+    entropy_n: Tensor
+
+
+def _law(logits_nV: Tensor, targets_n: Tensor) -> _Law:
+    """From logits, which it overwrites, with one exponential an element.
+
+    entropy = log sum_v e_v + sum_v p_v (max l - l_v): no term is negative, so nothing cancels.
+    """
+    max_n1 = logits_nV.amax(1, keepdim=True)
+    exp_nV = logits_nV.sub_(max_n1).exp()
+    sum_n = exp_nV.sum(1)
+    log_sum_n = sum_n.log()
+    entropy_n = log_sum_n - torch.linalg.vecdot(exp_nV, logits_nV) / sum_n
+    logprobs_n = logits_nV.gather(1, targets_n[:, None]).squeeze(1) - log_sum_n
+    return _Law(exp_nV, sum_n, max_n1.squeeze(1) + log_sum_n, logprobs_n, entropy_n)
+
+
+def _grad_logits_(exp_nV: Tensor, sum_n: Tensor, targets_n: Tensor, grad_n: Tensor, temperature: float) -> Tensor:
+    """d(sum grad * logprob)/d(raw logits) = grad * (onehot - exp / sum) / temperature, in place of exp."""
     scale_n = grad_n / temperature
-    probs_nV = logits_nV.sub_(lse_n[:, None]).exp_()
-    out_nV = probs_nV.mul_(-scale_n[:, None])
+    out_nV = exp_nV.mul_((-scale_n / sum_n)[:, None])
     return out_nV.scatter_add_(1, targets_n[:, None], scale_n[:, None])
-
-
-def _entropy(logits_nV: Tensor, lse_n: Tensor) -> Tensor:
-    # Not logsumexp - sum p l: with large logits that is a small difference of large numbers.
-    logprobs_nV = logits_nV - lse_n[:, None]
-    return -logprobs_nV.exp().mul_(logprobs_nV).sum(1)
 
 
 class _ChunkedLogprobs(torch.autograd.Function):
@@ -85,9 +104,8 @@ class _ChunkedLogprobs(torch.autograd.Function):
         for i in range(0, len(targets_N), step := chunk_rows(len(weight_VH))):
             part = slice(i, i + step)
             logits_nV = _logits(hidden_NH[part], weight_VH, bias_V, temperature)
-            lse_N[part] = lse_n = logits_nV.logsumexp(1)
-            logprobs_N[part] = logits_nV.gather(1, targets_N[part, None]).squeeze(1) - lse_n
-            entropy_N[part] = _entropy(logits_nV, lse_n)
+            law = _law(logits_nV, targets_N[part])
+            logprobs_N[part], entropy_N[part], lse_N[part] = law.logprobs_n, law.entropy_n, law.lse_n
         ctx.save_for_backward(hidden_NH, weight_VH, bias_V, targets_N, lse_N)
         ctx.temperature = temperature
         ctx.mark_non_differentiable(entropy_N)
@@ -104,7 +122,9 @@ class _ChunkedLogprobs(torch.autograd.Function):
             rows = live_N[i : i + step]
             hidden_nH = hidden_NH[rows]
             logits_nV = _logits(hidden_nH, weight_VH, bias_V, ctx.temperature)
-            grad_nV = _grad_logits_(logits_nV, lse_N[rows], targets_N[rows], grad_N[rows], ctx.temperature)
+            probs_nV = logits_nV.sub_(lse_N[rows, None]).exp_()
+            one_n = torch.ones_like(lse_N[rows])
+            grad_nV = _grad_logits_(probs_nV, one_n, targets_N[rows], grad_N[rows], ctx.temperature)
             grad_nV = grad_nV.to(weight_VH.dtype)
             grad_hidden_NH[rows] = grad_nV @ weight_VH
             sums.add(grad_nV, hidden_nH)
@@ -129,11 +149,10 @@ class _SinglePass(torch.autograd.Function):
         for i in range(0, len(targets_N), step := chunk_rows(len(weight_VH))):
             part = slice(i, min(i + step, len(targets_N)))
             logits_nV = _logits(hidden_NH[part], weight_VH, bias_V, temperature)
-            lse_n = logits_nV.logsumexp(1)
-            logprobs_N[part] = logits_nV.gather(1, targets_N[part, None]).squeeze(1) - lse_n
-            entropy_N[part] = _entropy(logits_nV, lse_n)
+            law = _law(logits_nV, targets_N[part])
+            logprobs_N[part], entropy_N[part] = law.logprobs_n, law.entropy_n
             coefficients_N[part] = coefficients(logprobs_N[part], part).to(wide)
-            grad_nV = _grad_logits_(logits_nV, lse_n, targets_N[part], -coefficients_N[part], temperature)
+            grad_nV = _grad_logits_(law.exp_nV, law.sum_n, targets_N[part], -coefficients_N[part], temperature)
             grad_nV = grad_nV.to(weight_VH.dtype)
             grad_hidden_NH[part] = grad_nV @ weight_VH
             sums.add(grad_nV, hidden_NH[part])

@@ -32,36 +32,45 @@ class Fixed:
 
 def look_before(
     policy: Policy, reference: Policy | None, batch: Batch, config: RLConfig, temperature: float
-) -> tuple[Fixed, dict[str, float]]:
+) -> tuple[Fixed, dict[str, float] | None]:
     """Old and reference logprobs, and how far the sampler's are from the trainer's.
 
-    With ``old_logprobs: auto`` a sixteenth of the rows tells whether the sampler can be trusted.
+    With ``old_logprobs: auto`` the sampler's are taken here; ``mismatch_of`` the first mini-batch, whose forward is
+    needed anyway, tells whether they can be trusted.
 
     Returns:
-        what is fixed, and the metrics mismatch_mean and mismatch_max (nats a token).
+        what is fixed; and the mismatch where the trainer's logprobs were computed, else None.
     """
+    recompute = config.old_logprobs == "recompute" or config.correction.kind != "none"
+    ref_BT = None
+    if reference is not None:
+        everything = np.arange(len(batch))
+        ref_BT = evaluate_rows(reference, batch, everything, config.micro_batch_tokens, temperature)
+    fixed = Fixed(torch.from_numpy(batch.sampled_logprobs_BT), None, ref_BT)
+    return recomputed(policy, batch, fixed, config, temperature) if recompute else (fixed, None)
+
+
+def recomputed(
+    policy: Policy, batch: Batch, fixed: Fixed, config: RLConfig, temperature: float
+) -> tuple[Fixed, dict[str, float]]:
+    """With the trainer's logprobs as the old ones, and the correction to them; and the mismatch over all rows."""
     sampled_BT, mask_BT = torch.from_numpy(batch.sampled_logprobs_BT), torch.from_numpy(batch.mask_BT)
     everything = np.arange(len(batch))
-    probe = np.argsort(batch.lengths_B, kind="stable")[::16]  # a few rows of every length
-    recompute = config.old_logprobs == "recompute" or config.correction.kind != "none"
-    rows = everything if recompute else probe
-    trainer_BT = evaluate_rows(policy, batch, rows, config.micro_batch_tokens, temperature)
-    gap_N = (trainer_BT - sampled_BT)[rows][mask_BT[rows]].abs()
-    mismatch = {"mismatch_mean": float(gap_N.mean()), "mismatch_max": float(gap_N.max())}
-    # Written so that a mismatch that is not a number is not trusted either.
-    if config.old_logprobs == "auto" and not recompute and not mismatch["mismatch_mean"] <= TRUSTED_MISMATCH:
-        recompute = True
-        trainer_BT = evaluate_rows(policy, batch, everything, config.micro_batch_tokens, temperature)
+    trainer_BT = evaluate_rows(policy, batch, everything, config.micro_batch_tokens, temperature)
     correction_BT = None
     if config.correction.kind != "none":
         c = config.correction
         correction_BT = correction_weights(
             c.kind, trainer_BT - sampled_BT, mask=mask_BT, cap=c.cap, low=c.low, high=c.high
         )
-    ref_BT = None
-    if reference is not None:
-        ref_BT = evaluate_rows(reference, batch, everything, config.micro_batch_tokens, temperature)
-    return Fixed(trainer_BT if recompute else sampled_BT, correction_BT, ref_BT), mismatch
+    return Fixed(trainer_BT, correction_BT, fixed.ref_BT), mismatch_of(batch, trainer_BT, everything)
+
+
+def mismatch_of(batch: Batch, trainer_BT: Tensor, rows: np.ndarray) -> dict[str, float]:
+    """mismatch_mean and mismatch_max: nats a token between sampler and trainer, over the given rows."""
+    gap_BT = (trainer_BT - torch.from_numpy(batch.sampled_logprobs_BT)).abs()
+    gap_N = gap_BT[rows][torch.from_numpy(batch.mask_BT[rows])]
+    return {"mismatch_mean": float(gap_N.mean()), "mismatch_max": float(gap_N.max())}
 
 
 @torch.no_grad()

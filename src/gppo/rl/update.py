@@ -21,9 +21,9 @@ from gppo.objectives import (
     token_weights,
     update_diagnostics,
 )
-from gppo.policy import Optimizer, Policy
+from gppo.policy import Optimizer, Policy, within_memory
 from gppo.rl.batch import mini_batches
-from gppo.rl.before import Fixed, look_before, parts_of
+from gppo.rl.before import TRUSTED_MISMATCH, Fixed, look_before, mismatch_of, parts_of, recomputed
 from gppo.types import Batch, UserError
 
 
@@ -59,6 +59,11 @@ class _Seen:
     def flat(self, name: str) -> Tensor:
         """The values of all tokens seen, [N]; empty where there were none."""
         return torch.cat([torch.zeros(0), *getattr(self, name)])
+
+    def add(self, other: "_Seen") -> None:
+        """Take what another mini-batch showed."""
+        for name in ("log_ratio", "advantages", "weights", "entropy"):
+            getattr(self, name).extend(getattr(other, name))
 
 
 def check_objective(config: RLConfig) -> Objective:
@@ -119,10 +124,22 @@ class Updater:
         bad_before = self.optimizer.bad
         for epoch in range(stage.epochs):
             for rows in mini_batches(batch, stage.mini_batch_prompts, seed=seed, step=step, epoch=epoch):
-                live = self._mini_batch(batch, rows, fixed, stage.temperature, seen, outputs)
-                if len(live):
-                    learned_B[live] = True
-                    seen.grad_norms.append(self.optimizer.step(at=at))
+
+                def add_gradient(rows: np.ndarray = rows) -> tuple[np.ndarray, _Seen]:
+                    return self._mini_batch(batch, rows, fixed, stage.temperature, outputs)  # noqa: B023
+
+                live, shown = within_memory(self.policy.model, add_gradient)
+                if not len(live):
+                    continue
+                if mismatch is None:  # the weights are still those that the sampler had
+                    mismatch = mismatch_of(batch, outputs["logprobs"], live)
+                    if self.config.old_logprobs == "auto" and not _trusted(mismatch):
+                        self.policy.model.zero_grad(set_to_none=True)
+                        fixed, mismatch = recomputed(self.policy, batch, fixed, self.config, stage.temperature)
+                        live, shown = within_memory(self.policy.model, add_gradient)
+                learned_B[live] = True
+                seen.add(shown)
+                seen.grad_norms.append(self.optimizer.step(at=at))
         log_ratio_N = seen.flat("log_ratio")
         metrics = update_diagnostics(
             log_ratio_N,
@@ -139,7 +156,7 @@ class Updater:
             "bad_updates": self.optimizer.bad - bad_before,
             "learning_rate": self.optimizer.learning_rate(at),
             "lm_tokens": int(batch.lengths_B[batch.correct_B].sum()) if self.config.lm_loss.alpha else 0,
-            **mismatch,
+            **(mismatch or {"mismatch_mean": float("nan"), "mismatch_max": float("nan")}),
         }
         logprobs_BT, entropy_BT, c_BT = (outputs[key].numpy() for key in ("logprobs", "entropy", "c"))
         return Update(metrics, logprobs_BT, entropy_BT, c_BT, learned_B)
@@ -150,21 +167,22 @@ class Updater:
         rows: np.ndarray,
         fixed: Fixed,
         temperature: float,
-        seen: _Seen,
         outputs: dict[str, Tensor],
-    ) -> np.ndarray:
+    ) -> tuple[np.ndarray, _Seen]:
         """Add up the gradient of one mini-batch: normalised by its own tokens, however it is cut.
 
         Returns:
-            those of the rows that have a part in it.
+            those of the rows that have a part in it, and what they showed.
         """
+        seen = _Seen()
         mini, device = batch.rows(rows), self.policy.device
         mask_bt = torch.from_numpy(mini.mask_BT)
         learns_bt = mask_bt & torch.from_numpy(mini.policy_row_B)[:, None]
         norm_bt = token_norms(learns_bt, self.normalisation, constant_length=self.config.objective.constant_length)
         lm_bt = lm_weights(mask_bt, torch.from_numpy(mini.correct_B), self.config.lm_loss.alpha)
-        # A row without any coefficient needs no forward pass.
-        live = np.flatnonzero(((norm_bt != 0) | (lm_bt != 0)).any(dim=1).numpy())
+        # A row whose every coefficient is 0 needs no forward pass.
+        pulls_b1 = torch.from_numpy((mini.advantages_B != 0) | bool(self.config.kl.beta))[:, None]
+        live = np.flatnonzero((((norm_bt != 0) & pulls_b1) | (lm_bt != 0)).any(dim=1).numpy())
         for part in parts_of(self.policy, mini, live, self.config.micro_batch_tokens):
             small, index = mini.rows(part), torch.from_numpy(rows[part])
             width, advantages = small.mask_BT.shape[1], torch.from_numpy(small.advantages_B).float()
@@ -186,7 +204,7 @@ class Updater:
             for key, value in (("logprobs", logprobs_bt), ("entropy", entropy_bt), ("c", c_bt)):
                 outputs[key][index, :width] = value.float().cpu()
             self._look(fields, logprobs_bt, entropy_bt, seen)
-        return rows[live]
+        return rows[live], seen
 
     def _backward(self, batch: Batch, fields: TokenFields, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
         """Add one micro-batch's gradient; logprobs, entropy and coefficients [b, t], detached."""
@@ -230,6 +248,11 @@ class Updater:
         seen.advantages.append(fields.advantages[learned_bt].cpu())
         seen.weights.append(w_bt[learned_bt].cpu())
         seen.entropy.append(entropy_bt[learned_bt].cpu())
+
+
+def _trusted(mismatch: dict[str, float]) -> bool:
+    """Whether the sampler's logprobs serve as the old ones; not where the mismatch is not a number."""
+    return mismatch["mismatch_mean"] <= TRUSTED_MISMATCH
 
 
 def _map(fields: TokenFields, take: Callable[[Tensor], Tensor]) -> TokenFields:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gppo.config.sft import SFTConfig
-from gppo.policy import Checkpoints, Optimizer, Policy
+from gppo.policy import Checkpoints, Optimizer, Policy, within_memory
 from gppo.run import RunFolder
 from gppo.run.interrupt import Interrupted, stop_requests
 from gppo.run.order import permuted_indices
@@ -53,7 +53,9 @@ def train_sft(
             began = time.perf_counter()
             order = permuted_indices(step * config.batch_size, config.batch_size, len(samples), [seed])
             chosen = [samples[i] for i in order]
-            loss, tokens = _accumulate(policy, chosen, config.micro_batch_tokens)
+            loss, tokens = within_memory(
+                policy.model, lambda chosen=chosen: _accumulate(policy, chosen, config.micro_batch_tokens)
+            )
             norm = optimizer.step(at=step)
             run.log(
                 "sft",

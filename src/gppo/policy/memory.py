@@ -1,0 +1,43 @@
+"""What to do when a GPU's memory is not enough for the activations."""
+
+import logging
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+
+_log = logging.getLogger(__name__)
+
+Found = TypeVar("Found")
+
+
+def with_checkpointing(model: Any) -> None:
+    """Have the layers recompute their activations in the backward."""
+    # Renamed in transformers 5; the older name warns.
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    enable()
+
+
+def within_memory(model: Any, add_gradient: Callable[[], Found]) -> Found:
+    """Add up a gradient; where memory runs out, from its beginning again with activation checkpointing, which stays on.
+
+    Args:
+        model: its gradients must be clear before; those of a failed attempt are dropped.
+        add_gradient: everything since they were clear.
+
+    Raises:
+        torch.OutOfMemoryError: with checkpointing too, or where the model has none.
+    """
+    try:
+        return add_gradient()
+    except torch.OutOfMemoryError:
+        if getattr(model, "is_gradient_checkpointing", True):
+            raise
+    # Outside the handler: the traceback would keep the failed attempt's activations.
+    with_checkpointing(model)
+    model.zero_grad(set_to_none=True)
+    _log.warning(
+        "the GPU's memory did not suffice for the activations: from now on layers recompute them, which takes about a "
+        "third longer; a smaller micro_batch_tokens may do without"
+    )
+    return add_gradient()
