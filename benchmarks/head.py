@@ -2,11 +2,11 @@
 
     python benchmarks/head.py [--vocabulary 151936] [--hidden 1024] [--tokens 8192] [--rounds 1] [--threads 2]
 
-The naive way makes all logits, takes log_softmax, gathers, and lets autograd go back. Ours are the single pass, in which
-coefficients are computed while a chunk's logits are at hand, and the one that computes each chunk again in the backward.
-Every measurement is a process of its own, because a process's peak never falls; the ways take turns. Memory is the
-resident peak beyond weights and inputs, gradients included. Prints a table and one line of JSON. At the default size
-the naive way needs about 16 GB, and a round takes several minutes on two cores.
+The naive way makes all logits, takes log_softmax, gathers, and lets autograd go back. Ours are the single pass, in
+which coefficients are computed while a chunk's logits are at hand, and the one that computes each chunk again in the
+backward. Every measurement is a process of its own, because a process's peak never falls; the ways take turns. Memory
+is the resident peak beyond weights and inputs, gradients included. Prints a table and one line of JSON. At the default
+size the naive way needs about 16 GB, and a round takes several minutes on two cores.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -85,8 +86,6 @@ def main() -> None:
     if options.one:
         print(json.dumps(one(options.one, options)))
         return
-    import tempfile
-
     found: dict[str, list[dict]] = {way: [] for way in WAYS}
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(options.rounds):
@@ -105,7 +104,9 @@ def main() -> None:
     line = {"ours": {way: seconds[way] for way in WAYS[1:]}, "peer": seconds["naive"], "ratio": ratio}
     sizes = {key: getattr(options, key) for key in ("vocabulary", "hidden", "tokens", "rounds", "threads")}
     machine = {"machine": platform.machine(), "torch": torch.__version__}
-    print(json.dumps({"benchmark": "head", "unit": "s", **line, "extra_mb": memory, "error": errors, **sizes, **machine}))
+    print(
+        json.dumps({"benchmark": "head", "unit": "s", **line, "extra_mb": memory, "error": errors, **sizes, **machine})
+    )
 
 
 if __name__ == "__main__":

@@ -133,12 +133,13 @@ def matmuls(model: nn.Module, batch: Batch) -> Callable[[], None]:
     """The products of every linear layer with a mini-batch's tokens: forward, and the two of the backward."""
     tokens = tokens_of(batch)[0] // UPDATES
     weights = [layer.weight.detach() for layer in model.modules() if isinstance(layer, nn.Linear)]
-    inputs = {weight.shape: (torch.randn(tokens, weight.shape[1]), torch.randn(tokens, weight.shape[0])) for weight in weights}
+    made = {(len(weight), weight.shape[1]) for weight in weights}
+    inputs = {(out, width): (torch.randn(tokens, width), torch.randn(tokens, out)) for out, width in made}
 
     def step() -> None:
         for _ in range(UPDATES):
             for weight in weights:
-                x, grad = inputs[weight.shape]
+                x, grad = inputs[len(weight), weight.shape[1]]
                 torch.mm(x, weight.t())
                 torch.mm(grad, weight)
                 torch.mm(grad.t(), x)
@@ -183,12 +184,12 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     results = [measure(case, options.rounds, options.hidden, options.layers) for case in options.case or CASES]
-    print(f"{'ms a step of 4 updates':24}{'ours':>9}{'plain':>9}{'matmuls':>9}{'plain/ours':>12}{'tokens':>9}{'padded':>9}")
+    heads = ("ours", "plain", "matmuls", "plain/ours", "tokens", "padded")
+    print(f"{'ms a step of 4 updates':24}" + "".join(f"{head:>12}" for head in heads))
     for found in results:
-        print(
-            f"{found['case']:24}{found['ours']:9.0f}{found['peer']:9.0f}{found['floor']:9.0f}{found['ratio']:11.2f}x"
-            f"{found['tokens']['ours']:9}{found['tokens']['plain']:9}"
-        )
+        cells = [f"{found[key]:12.0f}" for key in ("ours", "peer", "floor")]
+        cells += [f"{found['ratio']:11.2f}x", f"{found['tokens']['ours']:12}", f"{found['tokens']['plain']:12}"]
+        print(f"{found['case']:24}" + "".join(cells))
     machine = {"machine": platform.processor() or platform.machine(), "torch": torch.__version__}
     print(json.dumps({"benchmark": "update", "unit": "ms a step", **machine, **vars(options), "results": results}))
 

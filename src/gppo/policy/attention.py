@@ -24,8 +24,9 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from gppo.policy.layout import layout_of
 from gppo.policy.packing import pack_responses
-from gppo.policy.segments import Layout, layout_of
+from gppo.policy.segments import Layout
 from gppo.types import GppoError
 
 #: The name under which transformers knows this attention.
@@ -172,9 +173,10 @@ class _PackedAttention(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_LHD: Tensor) -> tuple[Tensor | None, ...]:
-        grads = ctx.layout.own.backward(grad_LHD, ctx.saved_tensors, ctx.scale)
+        saved = ctx.saved_tensors  # read once: activation checkpointing allows no more
+        grads = ctx.layout.own.backward(grad_LHD, saved, ctx.scale)
         if ctx.layout.cross is not None:
-            more_q, more_k, more_v = ctx.layout.cross.backward(grad_LHD, ctx.saved_tensors, ctx.scale)
+            more_q, more_k, more_v = ctx.layout.cross.backward(grad_LHD, saved, ctx.scale)
             grads[0][-len(more_q) :] += more_q
             grads[1][: len(more_k)] += more_k
             grads[2][: len(more_v)] += more_v

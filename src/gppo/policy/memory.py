@@ -18,6 +18,11 @@ def with_checkpointing(model: Any) -> None:
     enable()
 
 
+def _is_checkpointing(model: Any) -> bool:
+    renamed = getattr(model, "is_activation_checkpointing", None)
+    return model.is_gradient_checkpointing if renamed is None else renamed
+
+
 def within_memory(model: Any, add_gradient: Callable[[], Found]) -> Found:
     """Add up a gradient; where memory runs out, from its beginning again with activation checkpointing, which stays on.
 
@@ -26,12 +31,12 @@ def within_memory(model: Any, add_gradient: Callable[[], Found]) -> Found:
         add_gradient: everything since they were clear.
 
     Raises:
-        torch.OutOfMemoryError: with checkpointing too, or where the model has none.
+        torch.OutOfMemoryError: with checkpointing too.
     """
     try:
         return add_gradient()
     except torch.OutOfMemoryError:
-        if getattr(model, "is_gradient_checkpointing", True):
+        if _is_checkpointing(model):
             raise
     # Outside the handler: the traceback would keep the failed attempt's activations.
     with_checkpointing(model)

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from gppo.policy.attention import packed_inputs, why_not_packed
 from gppo.policy.head import HeadFn, replaced_head, why_not_fused
+from gppo.policy.layout import layout_of
 from gppo.policy.logprobs import CoefficientFn, chunked_logprobs, single_pass_logprobs
 from gppo.policy.packing import Pack, micro_batches, pack_masked, pack_responses, packed_micro_batches
-from gppo.policy.segments import Layout, layout_of
+from gppo.policy.segments import Layout
 from gppo.types import Batch, UserError
 
 
@@ -95,8 +96,7 @@ class Policy:
 
     def _packed(self, pack: Pack) -> TokenBatch:
         ids_L, positions_L, predicts_N, targets_N = (
-            torch.from_numpy(x).to(self.device)
-            for x in (pack.ids_L, pack.positions_L, pack.predicts_N, pack.targets_N)
+            torch.from_numpy(x).to(self.device) for x in (pack.ids_L, pack.positions_L, pack.predicts_N, pack.targets_N)
         )
         return TokenBatch(ids_L[None], predicts_N, targets_N, positions_L[None], layout_of(pack, self.device))
 

@@ -1,4 +1,4 @@
-"""The layout of a pack as its attention reads it, and the kernels that compute one part of it.
+"""How a pack attends: its two parts, and the kernels that compute them. ``gppo.policy.layout`` makes them.
 
 L tokens in the pack, H query heads, h key/value heads, D their width. Log-normalisers are [L, H]. ``GridPart`` cuts the
 segments into grids of rows of like length, padded on the right, and runs the CPU's flash kernel on each; ``VarlenPart``
@@ -7,14 +7,8 @@ gives CUDA's flash kernel the bounds of all segments at once.
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
-
-from gppo.policy.packing import Pack
-
-#: Share of a grid that may be padding.
-_GRID_PADDING = 0.25
 
 #: Instead of the log-normaliser of a padded query: exp(score - this) is 0, so it has no part in any gradient.
 _NO_PART = 1e30
@@ -155,94 +149,6 @@ class Layout:
 
     own: GridPart | VarlenPart
     cross: GridPart | VarlenPart | None
-
-
-def layout_of(pack: Pack, device: torch.device) -> Layout:
-    """The layout of a pack, its indices on the device."""
-    shared = int((pack.branches_of > 0).sum())
-    lengths = np.concatenate([pack.trunk_lengths, pack.branch_lengths])
-    trunks = pack.trunk_lengths[:shared]
-    first_branch = np.cumsum([0, *pack.branches_of[:shared]])
-    bounds = np.cumsum([0, *pack.branch_lengths])[first_branch]
-    branches = np.diff(bounds)  # tokens of all branches of each trunk: they lie together
-    if device.type == "cuda":
-        own = _varlen(lengths, lengths, device, causal=True)
-        return Layout(own, _varlen(branches, trunks, device, causal=False) if shared else None)
-    starts = np.cumsum(lengths) - lengths
-    own_rows = _rows_of_like_length(lengths, np.zeros_like(lengths))
-    own_grids = [(starts[rows], lengths[rows], starts[rows], lengths[rows]) for rows in own_rows]
-    cross = None
-    if shared:
-        # The kernel has no padding of keys without a mask: only trunks of one length share a grid.
-        tail = int(pack.trunk_lengths.sum())
-        cross_grids = [
-            (tail + bounds[:-1][rows], branches[rows], starts[rows], trunks[rows])
-            for rows in _rows_of_like_length(branches, trunks)
-        ]
-        cross = _grid_part(cross_grids, tail, device, causal=False)
-    return Layout(_grid_part(own_grids, 0, device, causal=True), cross)
-
-
-def _varlen(queries: np.ndarray, keys: np.ndarray, device: torch.device, *, causal: bool) -> VarlenPart:
-    bounds = (torch.from_numpy(np.cumsum([0, *x])).to(device, torch.int32) for x in (queries, keys))
-    longest = (int(queries.max()), int(keys.max()))
-    return VarlenPart(*bounds, longest, (int(queries.sum()), int(keys.sum())), causal)
-
-
-def _rows_of_like_length(lengths: np.ndarray, kinds: np.ndarray) -> list[np.ndarray]:
-    """Rows that share a grid: of one kind, and not more than ``_GRID_PADDING`` of it padding."""
-    order = np.lexsort((-lengths, kinds))
-    parts: list[list[int]] = []
-    tokens = 0
-    for row in order:
-        length = int(lengths[row])
-        if parts and kinds[parts[-1][0]] == kinds[row]:
-            slots = (len(parts[-1]) + 1) * int(lengths[parts[-1][0]])
-            if tokens + length >= (1 - _GRID_PADDING) * slots:
-                parts[-1].append(int(row))
-                tokens += length
-                continue
-        parts.append([int(row)])
-        tokens = length
-    return [np.sort(part) for part in parts]
-
-
-def _grid_part(
-    grids: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]], first: int, device: torch.device, *, causal: bool
-) -> GridPart:
-    """A part of (query starts, query lengths, key starts, key lengths) of each grid's rows; queries from ``first``."""
-    made, query_places, key_places = [], [], []
-    for query_starts, query_lengths, key_starts, key_lengths in grids:
-        query_RT, real_RT = _places(query_starts, query_lengths)
-        key_RS, _ = _places(key_starts, key_lengths)
-        padding = None if real_RT.all() else torch.from_numpy(~real_RT).to(device)
-        made.append(Grid(_rows(query_RT, device), _rows(key_RS, device), padding))
-        query_places.append(np.where(real_RT, query_RT - first, -1).reshape(-1))
-        key_places.append(query_places[-1] if causal else key_RS.reshape(-1))
-    slots = (_slots(np.concatenate(places), device) for places in (query_places, key_places))
-    return GridPart(tuple(made), *slots, causal)
-
-
-def _places(starts: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """[R, T] places of the rows' tokens, a row's last one repeated; and which are real."""
-    steps = np.arange(lengths.max())
-    return starts[:, None] + np.minimum(steps, lengths[:, None] - 1), steps < lengths[:, None]
-
-
-def _rows(places_RT: np.ndarray, device: torch.device) -> Rows:
-    flat, start = places_RT.reshape(-1), int(places_RT[0, 0])
-    in_order = bool((flat == start + np.arange(flat.size)).all())
-    return Rows(places_RT.shape, start, None if in_order else torch.from_numpy(flat).to(device))
-
-
-def _slots(places: np.ndarray, device: torch.device) -> Tensor | None:
-    """Where each token is in the grids; ``places`` tells the token of each slot, -1 for padding."""
-    real = np.flatnonzero(places >= 0)
-    if len(real) == len(places) and (places == np.arange(len(places))).all():
-        return None
-    slots = np.empty(len(real), dtype=np.int64)
-    slots[places[real]] = real
-    return torch.from_numpy(slots).to(device)
 
 
 def _end_to_end(pieces: tuple[Tensor, ...], slots_N: Tensor | None) -> Tensor:

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -53,9 +54,8 @@ def train_sft(
             began = time.perf_counter()
             order = permuted_indices(step * config.batch_size, config.batch_size, len(samples), [seed])
             chosen = [samples[i] for i in order]
-            loss, tokens = within_memory(
-                policy.model, lambda chosen=chosen: _accumulate(policy, chosen, config.micro_batch_tokens)
-            )
+            add_gradient = partial(_accumulate, policy, chosen, config.micro_batch_tokens)
+            loss, tokens = within_memory(policy.model, add_gradient)
             norm = optimizer.step(at=step)
             run.log(
                 "sft",
