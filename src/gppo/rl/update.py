@@ -1,7 +1,6 @@
 """The update: mini-batches -> log-probabilities -> one coefficient a token -> backward -> optimizer step."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -24,6 +23,7 @@ from gppo.objectives import (
 from gppo.policy import Optimizer, Policy, within_memory
 from gppo.rl.batch import mini_batches
 from gppo.rl.before import TRUSTED_MISMATCH, Fixed, look_before, mismatch_of, parts_of, recomputed
+from gppo.rl.seen import Seen, cut_fields, with_ratio
 from gppo.types import Batch, UserError
 
 
@@ -44,26 +44,6 @@ class Update:
     entropy_BT: np.ndarray
     coefficients_BT: np.ndarray
     learned_B: np.ndarray
-
-
-@dataclass(slots=True)
-class _Seen:
-    """What the mini-batches of a step showed, for its diagnostics."""
-
-    log_ratio: list[Tensor] = field(default_factory=list)
-    advantages: list[Tensor] = field(default_factory=list)
-    weights: list[Tensor] = field(default_factory=list)
-    entropy: list[Tensor] = field(default_factory=list)
-    grad_norms: list[float] = field(default_factory=list)
-
-    def flat(self, name: str) -> Tensor:
-        """The values of all tokens seen, [N]; empty where there were none."""
-        return torch.cat([torch.zeros(0), *getattr(self, name)])
-
-    def add(self, other: "_Seen") -> None:
-        """Take what another mini-batch showed."""
-        for name in ("log_ratio", "advantages", "weights", "entropy"):
-            getattr(self, name).extend(getattr(other, name))
 
 
 def check_objective(config: RLConfig) -> Objective:
@@ -118,14 +98,14 @@ class Updater:
             at: where the learning-rate schedule stands.
         """
         self.policy.model.train()
-        seen, outputs = _Seen(), {key: torch.zeros(batch.mask_BT.shape) for key in ("logprobs", "entropy", "c")}
+        seen, outputs = Seen(), {key: torch.zeros(batch.mask_BT.shape) for key in ("logprobs", "entropy", "c")}
         learned_B = np.zeros(len(batch), dtype=bool)
         fixed, mismatch = look_before(self.policy, self.reference, batch, self.config, stage.temperature)
         bad_before = self.optimizer.bad
         for epoch in range(stage.epochs):
             for rows in mini_batches(batch, stage.mini_batch_prompts, seed=seed, step=step, epoch=epoch):
 
-                def add_gradient(rows: np.ndarray = rows) -> tuple[np.ndarray, _Seen]:
+                def add_gradient(rows: np.ndarray = rows) -> tuple[np.ndarray, Seen]:
                     return self._mini_batch(batch, rows, fixed, stage.temperature, outputs)  # noqa: B023
 
                 live, shown = within_memory(self.policy.model, add_gradient)
@@ -168,13 +148,13 @@ class Updater:
         fixed: Fixed,
         temperature: float,
         outputs: dict[str, Tensor],
-    ) -> tuple[np.ndarray, _Seen]:
+    ) -> tuple[np.ndarray, Seen]:
         """Add up the gradient of one mini-batch: normalised by its own tokens, however it is cut.
 
         Returns:
             those of the rows that have a part in it, and what they showed.
         """
-        seen = _Seen()
+        seen = Seen()
         mini, device = batch.rows(rows), self.policy.device
         mask_bt = torch.from_numpy(mini.mask_BT)
         learns_bt = mask_bt & torch.from_numpy(mini.policy_row_B)[:, None]
@@ -214,10 +194,10 @@ class Updater:
             torch.autograd.backward(logprobs_bt, -c_bt)
             return logprobs_bt.detach(), entropy_bt, c_bt
         mask_bt = fields.mask
-        flat = _map(fields, lambda x: x[mask_bt])
+        flat = cut_fields(fields, lambda x: x[mask_bt])
 
         def coefficients(logprobs_n: Tensor, part: slice) -> Tensor:
-            return self._coefficients(_map(flat, lambda x: x[part]), logprobs_n)
+            return self._coefficients(cut_fields(flat, lambda x: x[part]), logprobs_n)
 
         responses = [row[mask] for row, mask in zip(batch.response_ids_BT, batch.mask_BT, strict=True)]
         found = self.policy.backward_N(self.policy.tokens(batch.prompt_ids, responses), coefficients, temperature)
@@ -228,7 +208,7 @@ class Updater:
     def _coefficients(self, fields: TokenFields, logprobs: Tensor) -> Tensor:
         objective, kl = self.config.objective, self.config.kl
         return token_coefficients(
-            _with_ratio(fields, logprobs),
+            with_ratio(fields, logprobs),
             self.objective,
             dual_clip=objective.dual_clip,
             dual_clip_keep=objective.dual_clip_keep,
@@ -236,10 +216,10 @@ class Updater:
             kl_estimator=kl.estimator,
         )
 
-    def _look(self, fields: TokenFields, logprobs_bt: Tensor, entropy_bt: Tensor, seen: _Seen) -> None:
+    def _look(self, fields: TokenFields, logprobs_bt: Tensor, entropy_bt: Tensor, seen: Seen) -> None:
         """Keep what the diagnostics need: the tokens that have a part in the policy gradient."""
         objective = self.config.objective
-        fields = _with_ratio(fields, logprobs_bt)
+        fields = with_ratio(fields, logprobs_bt)
         w_bt = token_weights(
             fields, self.objective, dual_clip=objective.dual_clip, dual_clip_keep=objective.dual_clip_keep
         )
@@ -253,27 +233,3 @@ class Updater:
 def _trusted(mismatch: dict[str, float]) -> bool:
     """Whether the sampler's logprobs serve as the old ones; not where the mismatch is not a number."""
     return mismatch["mismatch_mean"] <= TRUSTED_MISMATCH
-
-
-def _map(fields: TokenFields, take: Callable[[Tensor], Tensor]) -> TokenFields:
-    """The same cut of every field."""
-
-    def cut(values: Tensor | None) -> Tensor | None:
-        return None if values is None else take(values)
-
-    return TokenFields(
-        log_ratio=take(fields.log_ratio),
-        advantages=take(fields.advantages),
-        mask=take(fields.mask),
-        norm=take(fields.norm),
-        old_logprobs=cut(fields.old_logprobs),
-        lm_weight=cut(fields.lm_weight),
-        correction=cut(fields.correction),
-        ref_logprobs=cut(fields.ref_logprobs),
-    )
-
-
-def _with_ratio(fields: TokenFields, logprobs: Tensor) -> TokenFields:
-    """The fields of the current policy."""
-    assert fields.old_logprobs is not None
-    return replace(fields, log_ratio=logprobs - fields.old_logprobs)
