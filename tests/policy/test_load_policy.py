@@ -50,6 +50,17 @@ def test_weights_take_the_precision_of_the_recipe(saved):
         assert {p.dtype for p in policy.model.parameters()} == {torch.bfloat16}
 
 
+def test_a_model_whose_rows_must_be_padded_is_named_once_with_the_reason(saved, caplog):
+    load_policy(ModelConfig(path=str(saved)), seed=0)
+    assert not caplog.records
+    config = json.loads((saved / "config.json").read_text())
+    (saved / "config.json").write_text(json.dumps(config | {"attention_dropout": 0.1}))
+    load_policy(ModelConfig(path=str(saved)), seed=0)
+    (record,) = caplog.records
+    assert "padded" in record.message
+    assert "dropout" in record.message
+
+
 def test_a_model_whose_generation_settings_contradict_themselves_can_be_saved_again(saved, tmp_path):
     # Many a published folder holds them, and a checkpoint must not fail for it hours later.
     sloppy = {"eos_token_id": [7, 257], "do_sample": False, "temperature": 0.6}

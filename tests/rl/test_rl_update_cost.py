@@ -72,6 +72,25 @@ def test_rows_without_advantage_and_lm_weight_never_enter_the_forward(policy):
     assert update.learned_B.tolist() == (~silent_B).tolist()
 
 
+def test_a_mini_batch_without_any_advantage_is_a_step_without_a_forward(policy):
+    """Groups that are kept although all their rewards are equal: momentum and weight decay act, as they always did."""
+    batch = one_prompt_a_group(random_batch(policy))
+    batch = replace(batch, advantages_B=np.zeros(len(batch)), correct_B=np.zeros(len(batch), dtype=bool))
+    config = rl_config(mini_batch_prompts=2, old_logprobs="sampled", optimizer={"weight_decay": 0.5, "warmup_steps": 0})
+    own, seen = copy_of(policy), []
+    own.model.model.register_forward_pre_hook(lambda *_: seen.append(1))
+    optimizer = Optimizer(own.model, config.optimizer, 10)
+    optimizer.peak = 1e-2
+    update = Updater(own, optimizer, config).update(batch, config.resolved_stages()[0], seed=0, step=0, at=0)
+    assert seen == []
+    assert update.metrics["updates"] == 2
+    assert update.metrics["grad_norm"] == 0
+    assert not update.learned_B.any()
+    for name, weight in own.model.named_parameters():
+        decay = (1 - 1e-2 * 0.5) ** 2 if weight.dim() >= 2 else 1
+        torch.testing.assert_close(weight, policy.model.get_parameter(name) * decay)
+
+
 def test_a_penalty_for_leaving_the_reference_needs_rows_without_advantage_too(policy):
     batch = one_prompt_a_group(random_batch(policy))
     batch = replace(batch, advantages_B=np.zeros(len(batch)), correct_B=np.zeros(len(batch), dtype=bool))

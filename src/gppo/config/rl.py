@@ -180,7 +180,7 @@ class RLConfig(StageSettings):
         description="Defaults: 10 warm-up steps. The learning rate is rl.learning_rate or the stage's, never set here.",
     )
     micro_batch_tokens: int = Field(
-        default=16384, description="Token budget of one forward pass, padding included.", ge=1
+        default=16384, description="Token budget of one forward pass; padding counts where there is any.", ge=1
     )
     sampler_rows: int = Field(default=256, description="Responses decoded side by side.", ge=1)
     evaluate_every: int = Field(default=0, description="Steps between evaluations; 0 only before and after.", ge=0)

@@ -21,7 +21,7 @@ class SFTConfig(Strict):
     steps: int | None = Field(default=None, description="Optimizer steps; exactly one of epochs and steps.", ge=1)
     batch_size: int = Field(default=128, description="Samples an optimizer step.", ge=1)
     micro_batch_tokens: int = Field(
-        default=16384, description="Token budget of one forward pass, padding included.", ge=1
+        default=16384, description="Token budget of one forward pass; padding counts where there is any.", ge=1
     )
     max_length: int = Field(default=32768, description="Longer samples are left out and counted.", ge=2)
     optimizer: OptimizerConfig = Field(

@@ -87,6 +87,8 @@ def packed_attention(
         raise CannotPackError("its attention is trained with dropout")
     if query.shape[-1] != value.shape[-1]:
         raise CannotPackError("its values are not as wide as its keys")
+    if query.is_cuda and (query.shape[-1] > 256 or query.shape[-1] % 8):
+        raise CannotPackError("the width of its heads is not a multiple of 8 up to 256, as the GPU's kernel needs")
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     out_LHD = _PackedAttention.apply(*(x[0].transpose(0, 1) for x in (query, key, value)), packing, scale)
     return out_LHD[None], None

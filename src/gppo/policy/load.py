@@ -1,5 +1,6 @@
 """Where a policy comes from: a folder, the hub, or nothing but a seed."""
 
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from gppo.policy.memory import with_checkpointing
 from gppo.policy.model import Policy
 from gppo.policy.tiny import byte_tokenizer, tiny_qwen3
 from gppo.types import UserError
+
+_log = logging.getLogger(__name__)
 
 _BYTES = "bytes"
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
@@ -47,7 +50,10 @@ def load_policy(config: ModelConfig, *, seed: int, device: str = "cpu") -> Polic
         )
     if config.gradient_checkpointing:
         with_checkpointing(model)
-    return Policy(model.to(device), tokenizer, config.max_context)
+    policy = Policy(model.to(device), tokenizer, config.max_context)
+    if policy.unpacked_reason is not None:
+        _log.warning("rows are padded to one length, which costs time: %s", policy.unpacked_reason)
+    return policy
 
 
 def load_weights(source: str, dtype: torch.dtype) -> nn.Module:

@@ -110,6 +110,9 @@ class Updater:
 
                 live, shown = within_memory(self.policy.model, add_gradient)
                 if not len(live):
+                    if self._counts(batch, rows):  # a step all the same: momentum and weight decay go on
+                        self._zero_gradient()
+                        seen.grad_norms.append(self.optimizer.step(at=at))
                     continue
                 if mismatch is None:  # the weights are still those that the sampler had
                     mismatch = mismatch_of(batch, outputs["logprobs"], live)
@@ -140,6 +143,14 @@ class Updater:
         }
         logprobs_BT, entropy_BT, c_BT = (outputs[key].numpy() for key in ("logprobs", "entropy", "c"))
         return Update(metrics, logprobs_BT, entropy_BT, c_BT, learned_B)
+
+    def _counts(self, batch: Batch, rows: np.ndarray) -> bool:
+        """Whether any row has a part in the policy gradient, be it with an advantage of 0, or in the LM loss."""
+        return bool(batch.policy_row_B[rows].any() or (self.config.lm_loss.alpha and batch.correct_B[rows].any()))
+
+    def _zero_gradient(self) -> None:
+        for parameter in self.optimizer.parameters:
+            parameter.grad = torch.zeros_like(parameter)
 
     def _mini_batch(
         self,
