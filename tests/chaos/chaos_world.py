@@ -10,16 +10,17 @@ import yaml
 from gppo.config import ModelConfig, SFTConfig, TinyConfig
 from gppo.miniature.code_world import CodeProblem, code_problems, to_problem
 from gppo.miniature.math_world import chain_problem
-from gppo.miniature.teachers import CAREFUL
+from gppo.miniature.teachers import SLIPPING
 from gppo.policy import load_policy
 from gppo.records import Conversation, write_conversations, write_problems
 from gppo.run import RunFolder
 from gppo.sft import encode_samples, train_sft
 from gppo.types import Problem
 
-CONTEXT = 256
+CONTEXT = 160
 SHAPE = TinyConfig(hidden_size=48, layers=2, heads=2, kv_heads=1)
-CODE = code_problems(0, 6, difficulties=(1,))
+# The shortest programs: so small a model writes them whole.
+CODE = sorted(code_problems(0, 60, difficulties=(1,)), key=lambda p: len(p.solution))[:4]
 
 
 def sums(count: int) -> list[Problem]:
@@ -34,7 +35,7 @@ def program(source: str) -> str:
 def traces() -> list[Conversation]:
     """Sums, right and wrong programs in turn."""
     rng = np.random.default_rng(0)
-    math = [Conversation(f"m{i}", (*p.prompt, _said(CAREFUL.solve(p, rng)))) for i, p in enumerate(sums(24))]
+    math = [Conversation(f"m{i}", (*p.prompt, _said(SLIPPING.solve(p, rng)))) for i, p in enumerate(sums(12))]
     code = [
         Conversation(f"c{i}-{right}", (*to_problem(p).prompt, _said(program(_source(p, right)))))
         for i, p in enumerate(CODE)
@@ -51,7 +52,7 @@ def _said(text: str) -> dict[str, str]:
     return {"role": "assistant", "content": text}
 
 
-def make_world(folder: Path, steps: int = 90) -> None:
+def make_world(folder: Path, steps: int = 200) -> None:
     """Write the data, a taught model (model/), and the recipe."""
     torch.set_num_threads(1)
     folder.mkdir(parents=True, exist_ok=True)
@@ -61,7 +62,7 @@ def make_world(folder: Path, steps: int = 90) -> None:
     policy = load_policy(ModelConfig(tiny=SHAPE, tokenizer="bytes", max_context=CONTEXT), seed=0)
     samples, _ = encode_samples(policy.tokenizer, [c.messages for c in traces()], CONTEXT)
     config = SFTConfig(
-        data="unused.jsonl", steps=steps, batch_size=24, optimizer={"learning_rate": 1e-2, "min_learning_rate": 1e-3}
+        data="unused.jsonl", steps=steps, batch_size=20, optimizer={"learning_rate": 1e-2, "min_learning_rate": 1e-3}
     )
     train_sft(policy, samples, config, RunFolder.create(folder / "taught", "name: taught\n"), seed=0)
     policy.save(folder / "model")
@@ -77,9 +78,10 @@ def write_recipe(path: Path, world: Path, **over: Any) -> Path:
         "prompts_per_step": 4,
         "group_size": 4,
         "mini_batch_prompts": 1,
-        "learning_rate": 1e-3,
-        "max_prompt_tokens": 80,
-        "max_response_tokens": 112,
+        "learning_rate": 2e-4,
+        "reward": {"code_tests": 4},
+        "max_prompt_tokens": 64,
+        "max_response_tokens": 80,
         "zero_advantage": "keep",
         "evaluate_every": 4,
         "save_every": 1,
@@ -88,10 +90,10 @@ def write_recipe(path: Path, world: Path, **over: Any) -> Path:
     evaluate = {
         "sets": [
             {"name": "sums", "data": str(world / "math.jsonl"), "limit": 6},
-            {"name": "programs", "data": str(world / "code.jsonl"), "limit": 3},
+            {"name": "programs", "data": str(world / "code.jsonl"), "limit": 2},
         ],
         "sampling": [{"temperature": 1.0, "top_p": 1.0, "k": 2}],
-        "max_response_tokens": 112,
+        "max_response_tokens": 80,
         "batch_responses": 4,
     }
     sft = {"data": str(world / "sft.jsonl"), "steps": 30, "batch_size": 8, "max_length": CONTEXT, "save_every": 1}

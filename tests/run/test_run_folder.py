@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gppo.run import RunFolder, describe_environment
-from gppo.run.changes import SAFE_KEYS, differing_keys, unsafe_changes
+from gppo.run.changes import differing_keys
 from gppo.types import GppoError, UserError
 
 RECIPE = "name: t\nrl:\n  learning_rate: 1.0e-06\n  stages:\n  - name: a\n    steps: 3\n"
