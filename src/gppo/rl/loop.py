@@ -34,7 +34,7 @@ class Watch:
     Args:
         on_step: (step, steps, its metrics) after each step.
         on_phase: (what is being done, how much is done, of how much) within a step.
-        evaluate: (step, whether to stop) -> the checkpoint's score, where there is anything to evaluate; before the first step, every ``evaluate_every``
+        evaluate: (step, whether to stop) -> the checkpoint's score; before the first step, every ``evaluate_every``
             steps and after the last. Called again for a step whose evaluation was cut short.
     """
 
