@@ -6,30 +6,15 @@ Short here; ``make chaos`` sets GPPO_CHAOS=full: 30 kills of RL, 10 each of SFT,
 import json
 import os
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
-import pytest
 from chaos_kills import ForkServer, Kills, said, same_outcome
-from chaos_world import CODE, make_world, program, sums, write_recipe
+from chaos_world import CODE, program, sums, write_recipe
 
 FULL = os.environ.get("GPPO_CHAOS") == "full"
 RL_KILLS, OTHER_KILLS = (30, 10) if FULL else (4, 1)
 SEED = int(os.environ.get("GPPO_CHAOS_SEED", "0"))
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("world")
-    make_world(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ForkServer]:
-    with ForkServer() as server:
-        yield server
 
 
 def chaos(server: ForkServer, tmp_path: Path, write, arguments, aims, kills, latest, same) -> Kills:
