@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from gppo.run.lock import lock_folder
 from gppo.run.metrics import append_metrics, read_metrics, truncate_metrics
 from gppo.types import GppoError, UserError
 from gppo.types.files import atomic_file, full_disk_as_error, json_line
+
+_REPORT_SECONDS = 600.0  # nobody writes a report for so long
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,10 +169,11 @@ class RunFolder:
         return bool(self.read_metrics(section)) or (folder.is_dir() and any(folder.iterdir()))
 
     def _clear_away(self) -> None:
-        """Remove what a killed process was writing. A report may be written at any time, by anyone."""
+        """Remove what a killed process was writing. Only a report may be someone else's, who is writing it now."""
         for folder in (self.path, self.rollouts, self.evaluations):
             for left in folder.glob(".*.tmp"):
-                if not left.name.startswith(f".{self.report.name}"):
+                ours = not left.name.startswith(f".{self.report.name}")
+                if ours or time.time() - left.stat().st_mtime > _REPORT_SECONDS:
                     left.unlink(missing_ok=True)
 
     def _has_results(self) -> bool:
