@@ -273,18 +273,6 @@ def test_a_sampler_that_dies_of_memory(server, folder, calm):
     assert same_outcome(calm / "run", place / "run") == []
 
 
-def test_two_processes_in_one_run_folder(server, folder, calm):
-    place = folder()
-    with ForkServer() as other:
-        command = server.start(place, *RL)
-        assert command.wait_until(lambda: (place / "run/recipe.yaml").exists())
-        assert other.run(place, *RL) == 2
-        assert f"error: run: another process ({command.pid}) works in this run folder; wait for it" in said(place)
-        assert other.run(place, *RL, "--fresh") == 2
-        assert command.wait() == 0
-    assert same_outcome(calm / "run", place / "run") == []
-
-
 def test_a_changed_recipe(server, folder):
     place = folder()
     assert server.run(place, *RL) == 0

@@ -129,6 +129,30 @@ def test_a_sampler_that_dies(train, tmp_path):
     assert same_weights(policy, again)
 
 
+def test_an_update_that_runs_out_of_memory(train, tmp_path, taught):
+    """The allocation is real, and as large as no machine."""
+    greedy = copy_of(taught)
+    backward, calls = greedy.backward_N, []
+
+    def backward_N(batch, *more):
+        calls.append(batch)
+        if len(calls) > 5:
+            torch.empty(1 << 55)
+        return backward(batch, *more)
+
+    greedy.backward_N = backward_N
+    with pytest.raises(GppoError, match=r"the update ran out of memory \(more in .*failure.txt\); lower") as caught:
+        train("parts", policy=greedy, save_every=1)
+    saved = steps_saved(tmp_path, "parts")
+    assert str(caught.value).endswith(
+        f"rl.micro_batch_tokens and run the same command again: the run goes on from step-{saved[-1]:06d}"
+    )
+    assert "allocate" in (tmp_path / "parts" / "failure.txt").read_text()
+    policy, _ = train("whole", save_every=1)
+    again, _ = train("parts", save_every=1)
+    assert same_weights(policy, again)
+
+
 def test_a_mistake_in_the_code_stays_a_traceback_and_costs_no_step(train, tmp_path):
     class Wrong(LocalSampler):
         def generate(self, requests, settings, *, step, **more):

@@ -124,6 +124,16 @@ sys.stdin.read()
 """
 
 
+def test_what_changes_the_last_digits_is_taken_with_a_note(tmp_path: Path, caplog):
+    assert changes(rl__micro_batch_tokens=8, threads=2) == []
+    run = RunFolder.create(tmp_path / "t", "name: t\nthreads: 1\n")
+    RunFolder.create(tmp_path / "t", "name: t\nthreads: 3\n")
+    assert caplog.text == "", "nothing has been made yet"
+    run.log("rl", step=1)
+    RunFolder.create(tmp_path / "t", "name: t\nthreads: 2\n")
+    assert "threads changed: from here on numbers may differ" in caplog.text
+
+
 def test_one_process_at_a_time(tmp_path: Path):
     """The lock is there for others, not for the same process, and goes with the process that holds it."""
     folder = tmp_path / "t"

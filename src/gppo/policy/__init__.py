@@ -1,7 +1,8 @@
 """The policy: a causal language model, its chat tokens, its log-probabilities and how they are learned from."""
 
+from gppo.policy._restore import load_model
 from gppo.policy.chat import encode_conversation, encode_prompt, opens_thinking
-from gppo.policy.checkpoint import Checkpoints, load_model
+from gppo.policy.checkpoint import Checkpoints
 from gppo.policy.device import place
 from gppo.policy.load import load_policy
 from gppo.policy.logprobs import chunked_logprobs, single_pass_logprobs

@@ -10,16 +10,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
 from gppo.policy._manifest import MANIFEST, fsync, why_damaged, write_manifest
-from gppo.policy._snapshot import OPTIMIZER, Buffers, join, read_tensors, split, write_tensors
-from gppo.policy.load import first_line, load_weights
+from gppo.policy._restore import load_all, refuse_damaged
+from gppo.policy._snapshot import OPTIMIZER, Buffers, split, write_tensors
+from gppo.policy.load import first_line
 from gppo.policy.model import Policy
 from gppo.policy.optimizer import Optimizer
-from gppo.types import GppoError, UserError
+from gppo.types import GppoError
 from gppo.types.files import atomic_file, json_line
 
 logger = logging.getLogger(__name__)
@@ -166,7 +166,7 @@ class Checkpoints:
         path = self.newest_good()
         if path is None:
             return None
-        state = _load(path, policy, optimizer)
+        state = load_all(path, policy, optimizer)
         for damaged in self.all():
             if int(damaged.name.removeprefix("step-")) > int(path.name.removeprefix("step-")):
                 aside = self.folder / f"damaged-{damaged.name}"
@@ -181,8 +181,8 @@ class Checkpoints:
         Raises:
             UserError: the checkpoint belongs to another architecture, or is damaged; the model is as it was.
         """
-        _refuse_damaged(path)
-        return _load(path, policy, optimizer)
+        refuse_damaged(path)
+        return load_all(path, policy, optimizer)
 
     def _path(self, step: int) -> Path:
         return self.folder / f"step-{step:06d}"
@@ -237,52 +237,6 @@ class Checkpoints:
         """Out of sight first: a removal that is cut short must not look like a checkpoint."""
         aside = path.rename(self.folder / f".removing-{path.name}")
         shutil.rmtree(aside, ignore_errors=True)
-
-
-def load_model(path: Path, policy: Policy) -> dict[str, Any]:
-    """Put a checkpoint's weights into the policy, without its optimizer, and return the state saved with them.
-
-    Raises:
-        UserError: the checkpoint belongs to another architecture, or is damaged; the model is as it was.
-    """
-    _refuse_damaged(path)
-    policy.model.load_state_dict(_weights_for(policy, path))
-    return json.loads((path / "state.json").read_text())
-
-
-def _refuse_damaged(path: Path) -> None:
-    if reason := why_damaged(path):
-        raise UserError(
-            f"{path} is damaged ({reason}); remove this checkpoint's folder to continue from the one before, or start "
-            "anew with --fresh"
-        )
-
-
-def _load(path: Path, policy: Policy, optimizer: Optimizer) -> dict[str, Any]:
-    weights = _weights_for(policy, path)
-    try:
-        plan, moments = read_tensors(path / OPTIMIZER, policy.device)
-        optimizer.load_state_dict(join(json.loads(plan), moments))
-    except (OSError, RuntimeError, ValueError, LookupError, TypeError, SafetensorError) as error:
-        raise UserError(
-            f"{path / OPTIMIZER} is not of this run ({first_line(error)}); use the recipe that made it, or start anew "
-            "with --fresh"
-        ) from error
-    policy.model.load_state_dict(weights)
-    return json.loads((path / "state.json").read_text())
-
-
-def _weights_for(policy: Policy, path: Path) -> dict[str, torch.Tensor]:
-    # Through transformers: it knows files in several parts, tied weights, and names that differ on disk (experts).
-    dtype = next(policy.model.parameters()).dtype
-    weights = load_weights(str(path), dtype).state_dict()
-    own = policy.model.state_dict()
-    if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in own.items()}:
-        raise UserError(
-            f"{path}: the checkpoint's weights do not fit the model of the recipe; "
-            "use the recipe that made it, or start anew with --fresh"
-        )
-    return weights
 
 
 def _score(path: Path) -> float | None:

@@ -161,7 +161,7 @@ def _learn(
     batch, update = make_batch(experience.kept, experience.dropped_correct, config), None
     watch.on_phase("updating", 0, 0)
     if batch is not None:
-        update = updater.update(batch, stage, seed=seed, step=step, at=step)
+        update = session.update(partial(updater.update, batch, stage, seed=seed, step=step, at=step))
         metrics |= update.metrics
     spent = time.perf_counter() - began
     sampled = experience.seconds_generate + experience.seconds_judge

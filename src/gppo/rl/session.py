@@ -3,6 +3,7 @@
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from gppo.config.rl import RLConfig
 from gppo.policy import Checkpoints, Optimizer, Policy, place
 from gppo.rl.collect import Experience
+from gppo.rl.update import Update
 from gppo.rollout import Request
 from gppo.run import RunFolder
 from gppo.run.fingerprint import fingerprint
@@ -134,6 +136,24 @@ class Session:
             raise
         return experience
 
+    def update(self, learn: Callable[[], Update]) -> Update:
+        """A step's update. What it has done by half cannot be saved: the run goes on from the checkpoint before.
+
+        Raises:
+            GppoError: it ran out of memory.
+        """
+        try:
+            return learn()
+        except (RuntimeError, MemoryError) as error:
+            if "memory" not in str(error) and not isinstance(error, MemoryError):
+                raise
+            newest = self.checkpoints.latest()
+            goes_on = f"from {newest.name}" if newest else "from its beginning"
+            raise GppoError(
+                f"step {self.state['step'] + 1}: the update ran out of memory (more in {self._details(error)}); lower "
+                f"rl.micro_batch_tokens and run the same command again: the run goes on {goes_on}"
+            ) from error
+
     def end(self) -> None:
         """Say so where the run was stopped before its end, with everything on disk."""
         if self.stop and self.evaluated < self.steps:  # the last step is evaluated
@@ -162,9 +182,8 @@ class Session:
         self.state["responses_lost"] += lost
 
     def _death(self, error: Exception) -> GppoError:
-        """What the user reads; the traceback goes to a file."""
-        details = self.run.path / "failure.txt"
-        details.write_text("".join(traceback.format_exception(error)))
+        """What the user reads."""
+        details = self._details(error)
         lines, done = str(error).strip().splitlines(), self.state["step"]
         said = f"{type(error).__name__}{f': {lines[0].rstrip(chr(46))}' if lines else ''}"
         kept = f"the {done} steps before it are saved" if done else "no step was done before it"
@@ -172,6 +191,12 @@ class Session:
             f"step {done + 1}: sampling or judging broke off ({said}; more in {details}), {kept}: mend that and run "
             "the same command again"
         )
+
+    def _details(self, error: Exception) -> Path:
+        """A file with the traceback."""
+        details = self.run.path / "failure.txt"
+        details.write_text("".join(traceback.format_exception(error)))
+        return details
 
 
 def problems_fingerprint(prompts: Sequence[tuple[Problem, Request]]) -> str:

@@ -1,6 +1,6 @@
 """Which keys of a recipe may change between two starts of one run."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -22,12 +22,23 @@ SAFE_KEYS = (
     "rl.reward.max_infra_share",
 )
 
+#: Changing these changes in which order numbers are added up: the run goes on, equal to the uninterrupted one but for
+#: the last digits.
+ROUNDING_KEYS = (
+    "threads",
+    "device",
+    "model.gradient_checkpointing",
+    "sft.micro_batch_tokens",
+    "rl.micro_batch_tokens",
+    "rl.sampler_rows",
+)
+
 
 def unsafe_changes(there: Any, new: Any, begun: Callable[[str], bool]) -> list[str]:
     """Dotted keys at which two recipes differ and which would make it another run.
 
-    Safe are ``SAFE_KEYS``, everything in the sections ``sft`` and ``rl`` as long as that stage has not begun, and more
-    steps for the last stage of RL while its learning rate does not depend on their number.
+    Safe are ``SAFE_KEYS`` and ``ROUNDING_KEYS``, everything in the sections ``sft`` and ``rl`` as long as that stage has
+    not begun, and more steps for the last stage of RL while its learning rate does not depend on their number.
 
     Args:
         there: the recipe of the run, as YAML reads it.
@@ -39,9 +50,18 @@ def unsafe_changes(there: Any, new: Any, begun: Callable[[str], bool]) -> list[s
         section = key.partition(".")[0]
         if section in ("sft", "rl") and not begun(section):
             return True
-        return any(fnmatchcase(key, pattern) for pattern in SAFE_KEYS) or _longer(key, there, new)
+        return _matches(key, SAFE_KEYS + ROUNDING_KEYS) or _longer(key, there, new)
 
     return [key for key in differing_keys(there, new) if not safe(key)]
+
+
+def rounding_changes(keys: Iterable[str]) -> list[str]:
+    """Those of the keys that are among ``ROUNDING_KEYS``."""
+    return [key for key in keys if _matches(key, ROUNDING_KEYS)]
+
+
+def _matches(key: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(key, pattern) for pattern in patterns)
 
 
 def _longer(key: str, there: Any, new: Any) -> bool:

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -11,13 +12,14 @@ from typing import Any
 
 import yaml
 
-from gppo.run.changes import differing_keys, unsafe_changes
+from gppo.run.changes import differing_keys, rounding_changes, unsafe_changes
 from gppo.run.environment import describe_environment
 from gppo.run.lock import lock_folder
 from gppo.run.metrics import append_metrics, read_metrics, truncate_metrics
 from gppo.types import GppoError, UserError
 from gppo.types.files import atomic_file, full_disk_as_error, json_line
 
+logger = logging.getLogger(__name__)
 _REPORT_SECONDS = 600.0  # nobody writes a report for so long
 
 
@@ -162,7 +164,13 @@ class RunFolder:
                 f"{self.path}: holds a run with another recipe (different: {shown}); choose another run_dir, or start "
                 "anew with --fresh, which moves the old run aside"
             )
-        return list(differing_keys(there, new))
+        changed = list(differing_keys(there, new))
+        if (rounding := rounding_changes(changed)) and self._has_results():
+            logger.warning(
+                "%s changed: from here on numbers may differ from the uninterrupted run's in the last digits",
+                ", ".join(rounding),
+            )
+        return changed
 
     def _begun(self, section: str) -> bool:
         folder = self.checkpoints / section
