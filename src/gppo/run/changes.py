@@ -37,8 +37,8 @@ ROUNDING_KEYS = (
 def unsafe_changes(there: Any, new: Any, begun: Callable[[str], bool]) -> list[str]:
     """Dotted keys at which two recipes differ and which would make it another run.
 
-    Safe are ``SAFE_KEYS`` and ``ROUNDING_KEYS``, everything in the sections ``sft`` and ``rl`` as long as that stage has
-    not begun, and more steps for the last stage of RL while its learning rate does not depend on their number.
+    Safe are ``SAFE_KEYS`` and ``ROUNDING_KEYS``, everything in the sections ``sft`` and ``rl`` as long as that stage
+    has not begun, and more steps for the last stage of RL while its learning rate does not depend on their number.
 
     Args:
         there: the recipe of the run, as YAML reads it.
