@@ -95,7 +95,7 @@ def serve(connection, policy):
 class ElsewhereSampler:
     """Samples in a process of its own, as engines do."""
 
-    def __init__(self, policy, dies_at=None):
+    def __init__(self, policy, dies_at):
         self.policy, self.dies_at = policy, dies_at
         context = multiprocessing.get_context("fork")
         self.connection, theirs = context.Pipe()
@@ -114,18 +114,33 @@ class ElsewhereSampler:
         return rollouts
 
 
-def test_a_sampler_that_dies(train, tmp_path):
+@pytest.fixture
+def elsewhere():
+    """elsewhere(policy, dies_at) -> a sampler whose process is gone after the test."""
+    made = []
+
+    def make(policy, dies_at=None):
+        made.append(ElsewhereSampler(policy, dies_at))
+        return made[-1]
+
+    yield make
+    for sampler in made:
+        sampler.process.kill()  # not terminate: it has the signal handlers of this process
+        sampler.process.join()
+
+
+def test_a_sampler_that_dies(train, tmp_path, elsewhere):
     policy, _ = train("whole")
     with pytest.raises(
         GppoError, match=r"step 3: sampling or judging broke off \((EOF|ConnectionReset)Error.*"
     ) as caught:
-        train("parts", sampler=lambda policy: ElsewhereSampler(policy, dies_at=2))
+        train("parts", sampler=lambda policy: elsewhere(policy, dies_at=2))
     assert str(caught.value).endswith(
         "/parts/failure.txt), the 2 steps before it are saved: mend that and run the same command again"
     )
     assert "Traceback" in (tmp_path / "parts" / "failure.txt").read_text()
     assert steps_saved(tmp_path, "parts") == [2]
-    again, _ = train("parts", sampler=ElsewhereSampler)
+    again, _ = train("parts", sampler=elsewhere)
     assert same_weights(policy, again)
 
 
