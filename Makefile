@@ -37,7 +37,7 @@ test: $(STAMP)  ## all tests; objectives, config and records covered to 95 % of 
 	$(BIN)/coverage report --include='$(CAREFUL)' --show-missing --skip-covered --fail-under=95
 
 chaos: $(STAMP)  ## 70 kill -9 on RL, SFT, evaluation and verify; each must end like the undisturbed run
-	GPPO_CHAOS=full timeout 900 $(BIN)/pytest tests/chaos -s
+	GPPO_CHAOS=full timeout 900 $(BIN)/pytest tests/chaos -s --timeout 800
 
 check: $(STAMP)  ## style, types, layers, and whether every shipped recipe parses
 	$(BIN)/ruff check
