@@ -115,6 +115,18 @@ def test_a_finished_evaluation_is_not_made_again(tmp_path):
     assert (again.correct_PK == first.correct_PK).all()
 
 
+def test_an_evaluation_that_the_judge_failed_in_is_made_again(tmp_path):
+    def ill(cases):
+        return [Verdict("infra", 0.0) for _ in cases]
+
+    policy = tiny_policy()
+    evaluate(policy, LocalSampler(policy), ill, {"x": problems()}, config(), seed=0, step=3, folder=tmp_path)
+    found, seen = score(tmp_path, policy=policy)
+    assert len(seen) == 12
+    assert found.valid_PK.all()
+    assert score(tmp_path, policy=policy)[1] == []
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -39,8 +39,9 @@ class Kept:
         return unfinished_path(self.folder, self.name, self.step)
 
     def finished(self) -> Evaluation | None:
-        """The evaluation, where it was made to its end before."""
-        return finished_evaluation(self.folder, self.name, self.step, self.key)
+        """The evaluation, where it was made to its end before and every response could be judged."""
+        found = finished_evaluation(self.folder, self.name, self.step, self.key)
+        return found if found is not None and found.valid_PK.all() else None
 
     def batches(self) -> list[dict[str, Any]]:
         """The whole batches that are there, in order. What another model or recipe left is removed."""
