@@ -14,13 +14,17 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
 import psutil
 
+from gppo.miniature.code_world import to_problem
+from gppo.records import write_problems
+
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "chaos"))
-from chaos_world import make_world, write_recipe
+from chaos_world import CODE, make_world, sums, write_recipe
 
 COLUMNS = {
     "trainer_mib": "Trainer, resident memory, MiB",
@@ -55,7 +59,9 @@ def soak(folder: Path, steps: int) -> list[dict[str, float]]:
     """One row for each step that was seen."""
     world = folder / "world"
     make_world(world)
-    (world / "both.jsonl").write_bytes((world / "math.jsonl").read_bytes() + (world / "code.jsonl").read_bytes())
+    # Reference answers that only computer algebra can compare: so a judge's worker is there from the first step on.
+    math = [replace(problem, ground_truth=f"x+{problem.ground_truth}-x") for problem in sums(12)]
+    write_problems(world / "both.jsonl", [*math, *map(to_problem, CODE)])
     both = [{"name": "both", "data": str(world / "both.jsonl"), "steps": steps}]
     settings = {"stages": both, "prompts_per_step": 4, "save_every": 5, "evaluate_every": 50, "learning_rate": 2e-5}
     recipe = write_recipe(folder / "recipe.yaml", world, sft=None, run_dir=str(folder / "run"), rl=settings)
