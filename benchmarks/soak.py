@@ -119,7 +119,7 @@ def plot(rows: list[dict[str, float]]) -> str:
     parts = []
     for place, (key, title) in enumerate(COLUMNS.items()):
         x0, y0 = 50 + (place % 2) * (width + 80), 30 + (place // 2) * (height + gap)
-        top = max(max(row[key] for row in rows) * 1.1, 1e-9)
+        top = max(row[key] for row in rows) * 1.1 or 1.0
         points = " ".join(
             f"{x0 + width * row['step'] / last:.1f},{y0 + height * (1 - row[key] / top):.1f}" for row in rows
         )
