@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 CAREFUL := src/gppo/objectives/*,src/gppo/config/*,src/gppo/records/*
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-seeds test check format clean
+.PHONY: help venv demo demo-seeds test chaos check format clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -35,6 +35,9 @@ demo-seeds: $(STAMP)  ## the demo over seeds 0-2, with means and standard errors
 test: $(STAMP)  ## all tests; objectives, config and records covered to 95 % of their branches
 	$(BIN)/pytest --cov --cov-report=
 	$(BIN)/coverage report --include='$(CAREFUL)' --show-missing --skip-covered --fail-under=95
+
+chaos: $(STAMP)  ## 70 kill -9 on RL, SFT, evaluation and verify; each must end like the undisturbed run
+	GPPO_CHAOS=full timeout 900 $(BIN)/pytest tests/chaos -s --timeout 800
 
 check: $(STAMP)  ## style, types, layers, and whether every shipped recipe parses
 	$(BIN)/ruff check

@@ -21,5 +21,5 @@ def full_disk() -> Iterator[Path]:
     if mounted.returncode:
         pytest.skip("mounting a small file system is not permitted here")
     yield folder
-    subprocess.run(["umount", folder], check=True)
+    subprocess.run(["umount", "-l", folder], check=True)  # -l: a run folder stays locked, so open, in this process
     folder.rmdir()

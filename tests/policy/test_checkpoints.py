@@ -1,6 +1,9 @@
 """A checkpoint is there in full or not at all, and comes back bit by bit."""
 
+import copy
 import json
+import threading
+from concurrent.futures import wait
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ from tiny_models import TOKENIZER, random_batch, tiny_model, tiny_policy
 from gppo.config.model import ModelConfig
 from gppo.config.optimizer import OptimizerConfig
 from gppo.policy import Checkpoints, Optimizer, Policy, load_policy
+from gppo.policy._snapshot import join, read_tensors, split, write_tensors
 from gppo.types import GppoError, UserError
 
 MOE = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
@@ -100,7 +104,9 @@ def test_a_checkpoint_is_a_model_folder(written):
 def test_weights_in_several_files(tmp_path, monkeypatch):
     policy = tiny_policy(tie_word_embeddings=False)
     whole = policy.model.save_pretrained
-    monkeypatch.setattr(policy.model, "save_pretrained", lambda folder: whole(folder, max_shard_size="20KB"))
+    monkeypatch.setattr(
+        policy.model, "save_pretrained", lambda folder, **kw: whole(folder, max_shard_size="20KB", **kw)
+    )
     checkpoints = Checkpoints(tmp_path)
     path = checkpoints.save(1, policy, _optimizer(policy), {})
     assert (path / "model.safetensors.index.json").is_file()
@@ -126,7 +132,7 @@ def test_steps_are_ordered_as_numbers(tmp_path):
     for step in (999_999, 1_000_000, 20):
         folder = tmp_path / f"step-{step:06d}"
         folder.mkdir()
-        (folder / "state.json").write_text("{}")
+        (folder / "manifest.json").write_text("{}")
     assert Checkpoints(tmp_path).latest().name == "step-1000000"
 
 
@@ -191,10 +197,21 @@ def test_another_architecture_is_a_sentence(written, family, options):
     assert _same(_weights(other), before)
 
 
-@pytest.mark.parametrize("file", ["model.safetensors", "optimizer.pt"])
-def test_a_damaged_file_is_a_sentence(written, file):
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-3])
+
+
+def _flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1  # in a safetensors file, a weight: nothing but a checksum can tell
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [_cut, _flip_a_bit, Path.unlink])
+@pytest.mark.parametrize("file", ["model.safetensors", "optimizer.safetensors", "state.json", "manifest.json"])
+def test_a_damaged_file_is_a_sentence(written, file, damage):
     _, path = written
-    (path / file).write_bytes((path / file).read_bytes()[:100])
+    damage(path / file)
     policy = tiny_policy(seed=5)
     before = _weights(policy)
     with pytest.raises(UserError, match=path.name) as caught:
@@ -203,32 +220,24 @@ def test_a_damaged_file_is_a_sentence(written, file):
     assert _same(_weights(policy), before)
 
 
-def test_code_in_an_optimizer_file_is_not_run(written):
-    _, path = written
-    torch.save({"adamw": Path("/")}, path / "optimizer.pt")  # any object that is not a tensor or a plain value
-    policy = tiny_policy()
-    with pytest.raises(UserError, match=r"optimizer\.pt"):
-        Checkpoints.load(path, policy, _optimizer(policy))
-
-
 def test_a_full_disk_leaves_the_checkpoint_before(full_disk, monkeypatch):
     # 64 KiB: a stand-in for the model's folder fits once.
     policy = tiny_policy()
     big = tiny_model("Qwen3")
     checkpoints = Checkpoints(full_disk, keep=1)
-    monkeypatch.setattr(policy, "save", lambda folder: (folder / "model.safetensors").write_bytes(b"x" * 10_000))
+    monkeypatch.setattr(policy, "save", lambda folder, _: (folder / "model.safetensors").write_bytes(b"x" * 10_000))
     optimizer = Optimizer(torch.nn.Linear(2, 2), OptimizerConfig(), 1)
     first = checkpoints.save(1, policy, optimizer, {})
     content = {p.name: p.read_bytes() for p in first.iterdir()}
 
-    monkeypatch.setattr(policy, "save", lambda folder: big.save_pretrained(folder))  # safetensors meets the end
+    monkeypatch.setattr(policy, "save", lambda folder, _: big.save_pretrained(folder))  # safetensors meets the end
     with pytest.raises(GppoError, match=r"could not be written.*step-000001 is whole") as caught:
         checkpoints.save(2, policy, optimizer, {})
     assert "\n" not in str(caught.value)
-    monkeypatch.setattr(policy, "save", lambda folder: None)  # torch.save meets it
+    monkeypatch.setattr(policy, "save", lambda folder, _: None)  # the optimizer's file meets it
     with pytest.raises(GppoError, match="step-000001 is whole"):
         checkpoints.save(3, policy, _optimizer_with_moments(policy), {})
-    monkeypatch.setattr(policy, "save", lambda folder: (folder / "tokenizer.json").write_bytes(b"x" * 100_000))
+    monkeypatch.setattr(policy, "save", lambda folder, _: (folder / "tokenizer.json").write_bytes(b"x" * 100_000))
     with pytest.raises(GppoError, match="step-000001 is whole"):
         checkpoints.save(4, policy, optimizer, {})
 
@@ -248,3 +257,132 @@ def test_a_full_disk_with_nothing_before(full_disk):
     with pytest.raises(GppoError, match="none before it"):
         Checkpoints(full_disk).save(1, policy, _optimizer(policy), {})
     assert list(full_disk.iterdir()) == []
+
+
+@pytest.mark.parametrize("damage", [_cut, _flip_a_bit, Path.unlink])
+def test_the_one_before_a_damaged_checkpoint_is_used(tmp_path, caplog, damage):
+    policy = tiny_policy()
+    optimizer = _optimizer(policy)
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(1, policy, optimizer, {"note": "good"})
+    at_one = _weights(policy)
+    _train(policy, optimizer, range(1))
+    damage(checkpoints.save(2, policy, optimizer, {"note": "bad"}) / "model.safetensors")
+    other = tiny_policy(seed=5)
+    assert checkpoints.restore(other, _optimizer(other)) == {"step": 1, "note": "good"}
+    assert _same(_weights(other), at_one)
+    [message] = [record.getMessage() for record in caplog.records]
+    assert message.startswith(f"the checkpoint {tmp_path / 'step-000002'} is damaged (")
+    assert "model.safetensors" in message
+    assert message.endswith("looking at the one before")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["damaged-step-000002", "step-000001"]
+    checkpoints.save(2, policy, optimizer, {"note": "again"})
+    assert Checkpoints(tmp_path).restore(other, _optimizer(other))["note"] == "again"
+
+
+def test_where_all_are_damaged_nothing_starts_anew_in_silence(written):
+    checkpoints, path = written
+    _flip_a_bit(path / "model.safetensors")
+    policy = tiny_policy()
+    for _ in range(2):  # the same when it is tried again
+        with pytest.raises(
+            GppoError, match=r"every checkpoint is damaged \(step-000001: the checksum of model"
+        ) as caught:
+            checkpoints.restore(policy, _optimizer(policy))
+        assert caught.value.exit_status == 1
+
+
+def test_without_checkpoints_there_is_nothing_to_restore(tmp_path):
+    policy = tiny_policy()
+    assert Checkpoints(tmp_path / "none").restore(policy, _optimizer(policy)) is None
+
+
+def test_training_goes_on_while_a_checkpoint_is_written(tmp_path, monkeypatch):
+    """What is written are the weights and moments of the moment at which it was asked for."""
+    policy = tiny_policy()
+    optimizer = _optimizer(policy)
+    _train(policy, optimizer, range(1))
+    at_one, moments = _weights(policy), copy.deepcopy(optimizer.state_dict())
+    go_on, save = threading.Event(), policy.save
+
+    def held(folder, weights):
+        assert go_on.wait(60)
+        save(folder, weights)
+
+    monkeypatch.setattr(policy, "save", held)
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.start(1, policy, optimizer, {})
+        _train(policy, optimizer, range(1, 3))  # the writer has not even begun
+        assert checkpoints.latest() is None
+        go_on.set()
+    other = tiny_policy(seed=5)
+    loaded = _optimizer(other)
+    Checkpoints.load(tmp_path / "step-000001", other, loaded)
+    assert _same(_weights(other), at_one)
+    assert not _same(_weights(policy), at_one)
+    for index, found in loaded.state_dict()["adamw"]["state"].items():
+        for name, value in found.items():
+            assert torch.equal(value, moments["adamw"]["state"][index][name]), name
+    assert loaded.state_dict()["adamw"]["param_groups"] == moments["adamw"]["param_groups"]
+
+
+def test_what_goes_wrong_in_the_background_is_said_once(tmp_path, monkeypatch, caplog):
+    policy = tiny_policy()
+    optimizer = _optimizer(policy)
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(1, policy, optimizer, {})
+
+    def full(folder, weights):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(policy, "save", full)
+    checkpoints.check()
+    checkpoints.start(2, policy, optimizer, {})
+    wait([checkpoints._writing])
+    with pytest.raises(GppoError, match=r"No space left on device.*step-000001 is whole: free some space"):
+        checkpoints.check()
+    checkpoints.check()
+
+    # Where the run ends for another reason, that reason is the error and this one a note.
+    def ends():
+        with checkpoints:
+            checkpoints.start(3, policy, optimizer, {})
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        ends()
+    assert "No space left" in caplog.text
+    # And leaving the block in peace waits for the writer and says it.
+    with pytest.raises(GppoError, match="No space left"), Checkpoints(tmp_path) as other:
+        other.start(4, policy, optimizer, {})
+
+
+def test_the_best_stay_beside_the_newest(tmp_path):
+    policy = tiny_policy()
+    optimizer = _optimizer(policy)
+    checkpoints = Checkpoints(tmp_path, keep=1, keep_best=2)
+    for step, score in enumerate([0.1, 0.7, float("nan"), 0.5, None, 0.6, 0.2, None], start=1):
+        checkpoints.save(step, policy, optimizer, {})
+        if score is not None:
+            checkpoints.score(step, score)
+    assert [p.name for p in checkpoints.all()] == ["step-000002", "step-000006", "step-000008"]
+    other = tiny_policy(seed=5)
+    assert Checkpoints.load(tmp_path / "step-000002", other, _optimizer(other)) == {"step": 2}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"a": {0: torch.arange(3.0), 7: {"step": torch.tensor(2.0)}}, "b": [1, (2.5, None)], "c": "x", "d": {}},
+        {},
+        [],
+        torch.zeros(2, 0),
+    ],
+)
+def test_nested_values_come_back(value, tmp_path):
+    plan, tensors = split(value)
+    write_tensors(tmp_path / "file", json.dumps(plan), tensors)
+    text, found = read_tensors(tmp_path / "file", torch.device("cpu"))
+    again = join(json.loads(text), found)
+    assert str(again) == str(value)
+    assert type(again) is type(value)

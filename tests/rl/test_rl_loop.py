@@ -82,7 +82,7 @@ def test_a_run_writes_metrics_rollouts_and_checkpoints_and_learns(start, taught)
     watch = Watch(
         on_step=lambda step, steps, metrics: told["steps"].append((step, steps, metrics["stage"])),
         on_phase=lambda what, done, total: told["phases"].add(what),
-        evaluate=lambda step: told["evaluated"].append(step),
+        evaluate=lambda step, _stop: told["evaluated"].append(step),
     )
     policy, run = start("run", loop_config(evaluate_every=3), watch=watch)
     lines = run.read_metrics("rl")
@@ -94,7 +94,7 @@ def test_a_run_writes_metrics_rollouts_and_checkpoints_and_learns(start, taught)
     assert all(line["grad_norm"] > 0 and line["learning_rate"] == 1e-3 for line in lines if line.get("updates"))
     assert not same_weights(policy, taught)
     assert not policy.model.training
-    assert [p.name for p in Checkpoints(run.checkpoints / "rl").all()] == ["step-000002", "step-000004"]
+    assert [p.name for p in Checkpoints(run.checkpoints / "rl").all()] == ["step-000003", "step-000004"]
     assert rollout_steps(run.rollouts) == [1, 2, 3, 4]
     for line in lines:
         rows = read_rollouts(run.rollouts, line["step"])
@@ -132,9 +132,9 @@ def test_a_finished_run_does_nothing_more(start):
     _, run = start("run")
     before = run.metrics.read_bytes()
     evaluated = []
-    policy, _ = start("run", watch=Watch(evaluate=evaluated.append))
+    policy, _ = start("run", watch=Watch(evaluate=lambda step, _stop: evaluated.append(step)))
     assert run.metrics.read_bytes() == before
-    assert evaluated == []
+    assert evaluated == [4]  # which finds what it saved
     finished, _ = start("other")
     assert same_weights(policy, finished)
 
@@ -194,7 +194,7 @@ def test_prompts_that_are_too_long_are_left_out_and_counted_once(start):
 def test_bad_stages_are_found_before_anything_is_sampled(start):
     """Also in the second stage, which may begin days later."""
     told = []
-    watch = Watch(on_phase=lambda *what: told.append(what), evaluate=lambda step: told.append(step))
+    watch = Watch(on_phase=lambda *what: told.append(what), evaluate=lambda step, _stop: told.append(step))
     long = [problem("long", text="1+" * 40 + "1=?", answer="41")]
     problems = {"first": sums(1, 6), "second": long}
     with pytest.raises(
@@ -268,7 +268,7 @@ def test_the_checkpoint_is_a_model_that_others_can_load(start):
 
     policy, run = start("run")
     newest = Checkpoints(run.checkpoints / "rl").latest()
-    assert json.loads((newest / "state.json").read_text()) == {"step": 4, "stage": 0, "cursor": 16}
+    assert json.loads((newest / "state.json").read_text())["cursor"] == 16
     loaded = AutoModelForCausalLM.from_pretrained(newest)
     for name, value in policy.model.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], value), name

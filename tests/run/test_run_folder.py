@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gppo.run import RunFolder, describe_environment
-from gppo.run.folder import differing_keys
+from gppo.run.changes import differing_keys
 from gppo.types import GppoError, UserError
 
 RECIPE = "name: t\nrl:\n  learning_rate: 1.0e-06\n  stages:\n  - name: a\n    steps: 3\n"
@@ -26,6 +26,7 @@ def test_a_new_run(tmp_path: Path) -> None:
     run = RunFolder.create(tmp_path / "runs" / "t", RECIPE)
     assert run.recipe.read_text("utf-8") == RECIPE
     assert sorted(item.name for item in run.path.iterdir()) == [
+        ".lock",
         "checkpoints",
         "environment.json",
         "evaluations",
@@ -56,7 +57,7 @@ def test_a_mended_recipe_is_taken_while_nothing_was_made(tmp_path: Path) -> None
 
 
 def test_another_recipe_is_refused_with_its_keys(tmp_path: Path) -> None:
-    RunFolder.create(tmp_path / "t", RECIPE).log("sft", step=1)
+    RunFolder.create(tmp_path / "t", RECIPE).log("rl", step=1)
     changed = "name: t\nseed: 1\nrl:\n  learning_rate: 2.0e-06\n  stages:\n  - name: a\n    steps: 4\n"
     with pytest.raises(UserError) as caught:
         RunFolder.create(tmp_path / "t", changed)

@@ -141,6 +141,15 @@ def test_a_killed_run_repeats_the_steps_after_its_checkpoint(tmp_path, samples):
     assert timeless(run) == timeless(again_run)
 
 
+def test_samples_that_changed(tmp_path, samples):
+    with pytest.raises(Interrupted):
+        train(tmp_path / "run", samples, on_step=lambda step, *_: step == 3 and os.kill(os.getpid(), signal.SIGINT))
+    for others in (samples[:-1], [*samples[1:], samples[0]]):
+        with pytest.raises(UserError, match=r"the samples of sft\.data are not those that the run began with"):
+            train(tmp_path / "run", others)
+    train(tmp_path / "run", samples)
+
+
 def test_a_finished_run_only_loads_its_weights(tmp_path, samples):
     policy, run = train(tmp_path / "run", samples)
     before = run.metrics.read_bytes()

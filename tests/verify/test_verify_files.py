@@ -37,7 +37,7 @@ def test_verdicts_in_order_and_bad_lines_in_quarantine(tmp_path):
     ]
     assert all(set(r) == {"id", "verdict", "extracted", "seconds"} for r in records)
     assert records[3]["seconds"] >= 1.0
-    assert counts == {"correct": 1, "wrong": 1, "unparsable": 1, "timeout": 1, "infra": 0, "quarantined": 7}
+    assert counts == {"correct": 1, "wrong": 1, "unparsable": 1, "timeout": 1, "infra": 0, "quarantined": 7, "kept": 0}
     quarantine = read(tmp_path / "new" / "out.jsonl.quarantine.jsonl")
     assert [(q["line"], q["reason"].split(":")[0]) for q in quarantine] == [
         (2, "not JSON"),
@@ -77,3 +77,38 @@ def test_mistakes_are_one_sentence(tmp_path):
         verify_math_file(source, source)
     with pytest.raises(UserError, match="Cannot open"):
         verify_math_file(source, tmp_path)
+
+
+def test_a_call_that_was_cut_short_goes_on_without_judging_twice(tmp_path):
+    source, out, whole = tmp_path / "in.jsonl", tmp_path / "out.jsonl", tmp_path / "whole.jsonl"
+    rows = [{"id": i, "gold": str(i % 3), "response": rf"\boxed{{{i % 2}}}"} for i in range(40)]
+    lines = [json.dumps(row) + "\n" for row in rows]
+    lines.insert(2, "{broken\n")
+    source.write_text("".join(lines))
+    counts = verify_math_file(source, whole, progress=False)
+    written = whole.read_bytes().splitlines(keepends=True)
+    marked = [line.replace(b'"seconds": ', b'"seconds": 9') for line in written[:17]]  # to be known again
+    for half in (b"", b'{"id": 17, "verd'):
+        out.write_bytes(b"".join(marked) + half)
+        again = verify_math_file(source, out, progress=False)
+        assert again == counts | {"kept": 17}
+        assert out.read_bytes().startswith(b"".join(marked))
+        assert [(r["id"], r["verdict"], r["extracted"]) for r in read(out)] == [
+            (r["id"], r["verdict"], r["extracted"]) for r in read(whole)
+        ]
+        assert [q["line"] for q in read(tmp_path / "out.jsonl.quarantine.jsonl")] == [3]
+    assert verify_math_file(source, out, progress=False) == counts | {"kept": 40}
+    assert verify_math_file(source, out, progress=False, fresh=True) == counts
+
+
+def test_an_output_of_another_input_is_not_continued(tmp_path):
+    source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text(json.dumps({"id": 1, "gold": "1", "response": ""}) + "\n")
+    result = {"id": 2, "verdict": "wrong", "extracted": None, "seconds": 0.0}
+    for other in (result, result | {"id": 1, "more": 1}, [1]):
+        out.write_text(json.dumps(other) + "\n")
+        with pytest.raises(UserError, match=r"out.jsonl line 1 is no result for the input's record 1, .*--fresh"):
+            verify_math_file(source, out, progress=False)
+    out.write_text((json.dumps(result | {"id": 1}) + "\n") * 2)
+    with pytest.raises(UserError, match="line 2 is no result"):
+        verify_math_file(source, out, progress=False)

@@ -29,7 +29,7 @@ app = typer.Typer(
     name="gppo",
     help="Train reasoning models by gradient-preserving clipping (GPPO): curate, SFT, RL, evaluate, report.",
     epilog="Start with `gppo demo`: the whole pipeline, offline, in minutes. "
-    "Exit status: 0 done, 2 bad input or usage, 1 failure, 130 stopped by Ctrl-C.",
+    "Exit status: 0 done, 2 bad input or usage, 1 failure, 130 stopped by Ctrl-C, 143 by SIGTERM.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
@@ -219,16 +219,16 @@ def verify_math(
     ],
     workers: Annotated[int, typer.Option(help="Processes that judge.", min=1)] = 1,
     timeout: Annotated[float, typer.Option(help="Seconds for one answer.", min=0.1)] = 5.0,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start anew; an existing OUT.jsonl is overwritten.")] = False,
 ) -> None:
     """Judge math answers: correct, wrong, unparsable, timeout or infra.
 
-    Answers run in worker processes that are killed at the time limit. Lines that cannot be read go to
-    OUT.jsonl.quarantine.jsonl with their number and the reason.
+    Answers run in worker processes that are killed at the time limit. Run it again after an interruption: it goes on
+    where OUT.jsonl ends. Lines that cannot be read go to OUT.jsonl.quarantine.jsonl with their number and the reason.
     """
     from gppo.verify import verify_math_file
 
-    counts = verify_math_file(source, target, workers=workers, timeout=timeout)
-    typer.echo(", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count) or "no lines")
+    _say_counts(verify_math_file(source, target, workers=workers, timeout=timeout, fresh=fresh))
 
 
 @verify_app.command("code")
@@ -252,7 +252,10 @@ def verify_code(
     """
     from gppo.verify.code import verify_code_file
 
-    counts = verify_code_file(source, target, workers, mode, fresh=fresh)
+    _say_counts(verify_code_file(source, target, workers, mode, fresh=fresh))
+
+
+def _say_counts(counts: dict[str, int]) -> None:
     kept = counts.pop("kept")
     summary = ", ".join(f"{count} {ending}" for ending, count in counts.items() if count) or "no lines"
     typer.echo(summary + (f" ({kept} of them judged before; --fresh judges anew)" if kept else ""))

@@ -52,6 +52,12 @@ class EvaluateConfig(Strict):
     max_response_tokens: int = Field(
         default=32768, description="Responses are cut here, and are then never correct.", ge=1
     )
+    batch_responses: int = Field(
+        default=512,
+        description="About so many responses are sampled, judged and put on disk together; a stopped evaluation "
+        "repeats at most these.",
+        ge=1,
+    )
     require_thinking: bool = Field(default=False, description="Whether a response without think tags is wrong.")
 
     @model_validator(mode="after")

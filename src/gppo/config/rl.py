@@ -185,7 +185,10 @@ class RLConfig(StageSettings):
     sampler_rows: int = Field(default=256, description="Responses decoded side by side.", ge=1)
     evaluate_every: int = Field(default=0, description="Steps between evaluations; 0 only before and after.", ge=0)
     save_every: int = Field(default=10, description="Steps between checkpoints.", ge=1)
-    keep_checkpoints: int = Field(default=2, description="How many checkpoints stay on disk.", ge=1)
+    keep_checkpoints: int = Field(default=2, description="How many of the newest checkpoints stay.", ge=1)
+    keep_best: int = Field(
+        default=1, description="How many more stay: those with the best mean score of their step's evaluations.", ge=0
+    )
     save_rollouts: bool = Field(default=True, description="Write every response with its per-token fields.")
 
     def resolved_stages(self) -> list[ResolvedStage]:

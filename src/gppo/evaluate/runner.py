@@ -1,12 +1,16 @@
 """Sample every set in every way listed, judge, and keep the counts."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from gppo.config.evaluation import EvaluateConfig, SamplingConfig
-from gppo.policy import Policy, opens_thinking
-from gppo.rollout import Sampler, requests_for
+from gppo.config.evaluation import EvaluateConfig
+from gppo.evaluate.kept import Kept, evaluation_key
+from gppo.policy import Policy, opens_thinking, weights_fingerprint
+from gppo.rollout import Request, Sampler, requests_for
+from gppo.run.interrupt import Interrupted, StopRequest
 from gppo.types import Evaluation, Problem, Rollout, SamplingSettings, UserError, Verdict
 from gppo.verify.thinking import format_kept
 
@@ -26,6 +30,8 @@ def evaluate(
     seed: int,
     step: int,
     on_phase: OnPhase = lambda what, done, total: None,
+    folder: Path | None = None,
+    stop: StopRequest | None = None,
 ) -> list[Evaluation]:
     """Score the policy on every set, in every way of sampling.
 
@@ -41,66 +47,127 @@ def evaluate(
         seed: the run's.
         step: noted in the results.
         on_phase: progress.
+        folder: where results are saved, each as soon as it is there. What an earlier call for the same weights and
+            settings left there, whole or in part, is not made again.
+        stop: whether to stop; looked at after each response.
+
+    Raises:
+        Interrupted: ``stop`` was set; batches that were judged are kept in ``folder``.
+        UserError: a prompt does not fit the model's context.
     """
+    weights = weights_fingerprint(policy) if folder else ""
     results = []
     for name, problems in sets.items():
         for sampling in config.sampling:
             label = f"{name} {sampling.label}" if len(sets) > 1 else sampling.label
-            results.append(
-                _one(policy, sampler, judge, problems, config, sampling, label, seed=seed, step=step, on_phase=on_phase)
+            requests, too_long = requests_for(policy.tokenizer, problems, sampling.k, policy.max_context - 1)
+            if too_long:
+                raise UserError(
+                    f"evaluation '{label}': the prompt of problem {too_long[0].id} does not fit the model's context of "
+                    f"{policy.max_context} tokens; raise model.max_context or take the problem out of the set"
+                )
+            settings = SamplingSettings(
+                sampling.temperature, sampling.top_p, sampling.top_k, config.max_response_tokens
             )
+            key = evaluation_key(weights, problems, requests, settings, config, seed)
+            kept = Kept(folder, label, step, key) if folder else None
+            task = _Task(
+                policy, sampler, judge, problems, requests, config, settings, label, seed, step, on_phase, stop
+            )
+            results.append(task.run(kept))
     return results
 
 
-def _one(
-    policy: Policy,
-    sampler: Sampler,
-    judge: Judge,
-    problems: Sequence[Problem],
-    config: EvaluateConfig,
-    sampling: SamplingConfig,
-    label: str,
-    *,
-    seed: int,
-    step: int,
-    on_phase: OnPhase,
-) -> Evaluation:
-    requests, too_long = requests_for(policy.tokenizer, problems, sampling.k, policy.max_context - 1)
-    if too_long:
-        raise UserError(
-            f"evaluation '{label}': the prompt of problem {too_long[0].id} does not fit the model's context of "
-            f"{policy.max_context} tokens; raise model.max_context or take the problem out of the set"
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """One set in one way of sampling; the fields are those of ``evaluate``."""
+
+    policy: Policy
+    sampler: Sampler
+    judge: Judge
+    problems: Sequence[Problem]
+    requests: Sequence[Request]
+    config: EvaluateConfig
+    settings: SamplingSettings
+    label: str
+    seed: int
+    step: int
+    on_phase: OnPhase
+    stop: StopRequest | None
+
+    def run(self, kept: Kept | None) -> Evaluation:
+        """Sample and judge batch by batch; with ``kept``, only the batches that are not there yet."""
+        k = len(self.requests[0].samples) if self.requests else 0
+        total = len(self.requests) * k
+        if kept and (found := kept.finished()):
+            self.on_phase(self._phase, total, total)
+            return found
+        batches = kept.batches() if kept else []
+        first = sum(len(batch["correct"]) for batch in batches)
+        if first:
+            self.on_phase(self._phase, first * k, total)
+        size = max(1, self.config.batch_responses // max(1, k))
+        for begin in range(first, len(self.requests), size):
+            batches.append(self._batch(slice(begin, begin + size), begin * k, total))
+            if kept:
+                kept.add(batches[-1])
+
+        def column(name: str) -> np.ndarray:
+            return np.concatenate([batch[name] for batch in batches]) if batches else np.zeros((0, 0), dtype=bool)
+
+        evaluation = Evaluation(
+            name=self.label,
+            step=self.step,
+            sampling=self.settings,
+            problem_ids=tuple(problem.id for problem in self.problems),
+            difficulty=tuple(problem.difficulty for problem in self.problems),
+            correct_PK=column("correct"),
+            valid_PK=column("valid"),
+            lengths_PK=column("lengths"),
+            truncated_PK=column("truncated"),
         )
-    settings = SamplingSettings(sampling.temperature, sampling.top_p, sampling.top_k, config.max_response_tokens)
-    finished, total = 0, len(requests) * sampling.k
+        if kept:
+            kept.finish(evaluation)
+        return evaluation
 
-    def count(_: Rollout) -> None:
-        nonlocal finished
-        finished += 1
-        on_phase(f"evaluating {label}", finished, total)
+    @property
+    def _phase(self) -> str:
+        return f"evaluating {self.label}"
 
-    # Step -1 is nobody's training step: evaluation never shares random numbers with it.
-    rollouts_PK = sampler.generate(requests, settings, seed=seed, step=-1, on_finished=count)
-    opened_P = [opens_thinking(policy.tokenizer, request.prompt_ids) for request in requests]
-    cases = [
-        (problem, rollout, opened)
-        for problem, row, opened in zip(problems, rollouts_PK, opened_P, strict=True)
-        for rollout in row
-    ]
-    verdicts = judge(cases)
-    correct = [
-        verdict.correct and not rollout.truncated and (not config.require_thinking or format_kept(rollout.text, opened))
-        for (_, rollout, opened), verdict in zip(cases, verdicts, strict=True)
-    ]
-    shape = (len(problems), sampling.k)
-    return Evaluation(
-        name=label,
-        step=step,
-        sampling=settings,
-        problem_ids=tuple(problem.id for problem in problems),
-        difficulty=tuple(problem.difficulty for problem in problems),
-        correct_PK=np.array(correct, dtype=bool).reshape(shape),
-        valid_PK=np.array([verdict.status != "infra" for verdict in verdicts], dtype=bool).reshape(shape),
-        lengths_PK=np.array([len(rollout.response_ids) for _, rollout, _ in cases]).reshape(shape),
-        truncated_PK=np.array([rollout.truncated for _, rollout, _ in cases], dtype=bool).reshape(shape),
-    )
+    def _batch(self, part: slice, done: int, total: int) -> dict[str, np.ndarray]:
+        """Judged samples of some of the problems: correct, valid, lengths, truncated, each [p, k]."""
+        problems, requests = self.problems[part], self.requests[part]
+        finished = done
+
+        def count(_: Rollout) -> None:
+            nonlocal finished
+            finished += 1
+            self.on_phase(self._phase, finished, total)
+            if self.stop:
+                raise Interrupted(
+                    f"stopped while evaluating '{self.label}' at step {self.step}, {done} of {total} responses are "
+                    "judged and kept; run the same command again to go on",
+                    self.stop.signum or 2,
+                )
+
+        # Step -1 is nobody's training step: evaluation never shares random numbers with it.
+        rollouts_PK = self.sampler.generate(requests, self.settings, seed=self.seed, step=-1, on_finished=count)
+        opened_P = [opens_thinking(self.policy.tokenizer, request.prompt_ids) for request in requests]
+        cases = [
+            (problem, rollout, opened)
+            for problem, row, opened in zip(problems, rollouts_PK, opened_P, strict=True)
+            for rollout in row
+        ]
+        verdicts = self.judge(cases)
+        thinking = self.config.require_thinking
+        correct = [
+            verdict.correct and not rollout.truncated and (not thinking or format_kept(rollout.text, opened))
+            for (_, rollout, opened), verdict in zip(cases, verdicts, strict=True)
+        ]
+        shape = (len(problems), -1)
+        return {
+            "correct": np.array(correct, dtype=bool).reshape(shape),
+            "valid": np.array([verdict.status != "infra" for verdict in verdicts], dtype=bool).reshape(shape),
+            "lengths": np.array([len(rollout.response_ids) for _, rollout, _ in cases]).reshape(shape),
+            "truncated": np.array([rollout.truncated for _, rollout, _ in cases], dtype=bool).reshape(shape),
+        }

@@ -3,13 +3,16 @@
 import logging
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from gppo.config import EvaluateConfig, Recipe, require
 from gppo.evaluate.runner import Judge, OnPhase, evaluate
-from gppo.evaluate.store import save_evaluation
+from gppo.evaluate.statistics import summarise
 from gppo.policy import Checkpoints, Policy, load_model
 from gppo.records import read_problems
 from gppo.rollout import LocalSampler, Sampler
 from gppo.run import RunFolder, progress
+from gppo.run.interrupt import StopRequest, stop_requests
 from gppo.types import Evaluation, Problem
 from gppo.verify.cases import CaseJudge
 
@@ -26,16 +29,34 @@ def evaluate_and_save(
     seed: int,
     step: int,
     on_phase: OnPhase,
+    stop: StopRequest,
 ) -> list[Evaluation]:
-    """Score the policy on the sets (from ``read_sets``) and write the results to the run."""
-    results = evaluate(policy, sampler, judge, sets, config, seed=seed, step=step, on_phase=on_phase)
-    for result in results:
-        save_evaluation(run.evaluations, result)
-    return results
+    """Score the policy on the sets (from ``read_sets``) and write the results to the run, as ``evaluate`` does."""
+    return evaluate(
+        policy,
+        sampler,
+        judge,
+        sets,
+        config,
+        seed=seed,
+        step=step,
+        on_phase=on_phase,
+        folder=run.evaluations,
+        stop=stop,
+    )
+
+
+def mean_score(evaluations: Sequence[Evaluation]) -> float:
+    """The mean avg@k over evaluations of one checkpoint; NaN where one of them could not be judged at all."""
+    return float(np.mean([summarise(evaluation).score.avg for evaluation in evaluations]))
 
 
 def run_eval(recipe: Recipe, run: RunFolder, policy: Policy, step: int = 0) -> list[Evaluation]:
-    """Score ``policy`` as the recipe's evaluate section asks, with progress shown."""
+    """Score ``policy`` as the recipe's evaluate section asks, with progress shown; goes on where it was stopped.
+
+    Raises:
+        Interrupted: a signal asked to stop.
+    """
     config = require(recipe, "evaluate")
     sets = read_sets(config, run)
     total = sum(map(len, sets.values())) * sum(way.k for way in config.sampling)
@@ -44,6 +65,7 @@ def run_eval(recipe: Recipe, run: RunFolder, policy: Policy, step: int = 0) -> l
     with (
         CaseJudge(workers, timeout, tests_per_problem=None) as judge,
         progress("Evaluation", total) as bar,
+        stop_requests() as stop,
     ):
         judge.prepare(problem for problems in sets.values() for problem in problems)
         began, current = 0, ""
@@ -54,13 +76,14 @@ def run_eval(recipe: Recipe, run: RunFolder, policy: Policy, step: int = 0) -> l
                 began, current = bar.done, what
             bar.advance(began + done - bar.done, status=what)
 
-        return evaluate_and_save(sets, config, run, policy, LocalSampler(policy), judge, recipe.seed, step, on_phase)
+        sampler = LocalSampler(policy)
+        return evaluate_and_save(sets, config, run, policy, sampler, judge, recipe.seed, step, on_phase, stop)
 
 
 def load_newest(run: RunFolder, policy: Policy) -> int:
     """Put the weights of the run's newest checkpoint into the policy, RL before SFT; returns the RL step, 0 without."""
     for stage in ("rl", "sft"):
-        if newest := Checkpoints(run.checkpoints / stage).latest():
+        if newest := Checkpoints(run.checkpoints / stage).newest_good():
             state = load_model(newest, policy)
             logger.warning("scoring the checkpoint %s", newest)
             return int(state["step"]) if stage == "rl" else 0

@@ -17,11 +17,20 @@ FORMAT = 1
 
 def evaluation_path(folder: Path, evaluation: Evaluation) -> Path:
     """Where an evaluation is kept: ``<folder>/step-000060--heldout-T-1.0.json``."""
-    slug = re.sub(r"[^A-Za-z0-9._]+", "-", evaluation.name).strip("-.") or "evaluation"
-    return folder / f"step-{evaluation.step:06d}--{slug}.json"
+    return folder / f"{_stem(evaluation.name, evaluation.step)}.json"
 
 
-def save_evaluation(folder: Path, evaluation: Evaluation) -> Path:
+def unfinished_path(folder: Path, name: str, step: int) -> Path:
+    """Where the samples of an evaluation are kept until it is finished."""
+    return folder / f"{_stem(name, step)}.partial.jsonl"
+
+
+def _stem(name: str, step: int) -> str:
+    slug = re.sub(r"[^A-Za-z0-9._]+", "-", name).strip("-.") or "evaluation"
+    return f"step-{step:06d}--{slug}"
+
+
+def save_evaluation(folder: Path, evaluation: Evaluation, key: str = "") -> Path:
     """Write one evaluation and return its file; the same name at the same step is replaced, never half written.
 
     Its "summary" holds :func:`summary_to_json`; its "since_first" the paired differences to the earliest evaluation of
@@ -30,6 +39,7 @@ def save_evaluation(folder: Path, evaluation: Evaluation) -> Path:
     Args:
         folder: a run's ``evaluations`` folder; made where it is missing.
         evaluation: the judged samples.
+        key: changes with everything that the result depends on, for ``finished_evaluation``.
 
     Raises:
         UserError: another evaluation whose name gives the same file name is already there.
@@ -40,8 +50,17 @@ def save_evaluation(folder: Path, evaluation: Evaluation) -> Path:
             f"{path} already holds the evaluation '{other}': rename it or '{evaluation.name}' in the recipe"
         )
     with atomic_file(path) as file:
-        file.write(json_line(_to_json(evaluation, _first(folder, evaluation))))
+        file.write(json_line(_to_json(evaluation, _first(folder, evaluation), key)))
     return path
+
+
+def finished_evaluation(folder: Path, name: str, step: int, key: str) -> Evaluation | None:
+    """The saved evaluation of this name and step, where it was saved with this key."""
+    path = folder / f"{_stem(name, step)}.json"
+    if not path.is_file():
+        return None
+    content = _read(path)
+    return load_evaluation(path) if (content.get("name"), content.get("key")) == (name, key) else None
 
 
 def load_evaluation(path: Path) -> Evaluation:
@@ -109,11 +128,12 @@ def _since(first: Evaluation | None, evaluation: Evaluation) -> dict[str, Any] |
     }
 
 
-def _to_json(evaluation: Evaluation, first: Evaluation | None) -> dict[str, Any]:
+def _to_json(evaluation: Evaluation, first: Evaluation | None, key: str) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "name": evaluation.name,
         "step": evaluation.step,
+        "key": key,
         "sampling": asdict(evaluation.sampling),
         "summary": summary_to_json(summarise(evaluation)),
         "since_first": _since(first, evaluation),

@@ -1,14 +1,18 @@
 """The policy: a causal language model, its chat tokens, its log-probabilities and how they are learned from."""
 
+from gppo.policy._restore import load_model
 from gppo.policy.chat import encode_conversation, encode_prompt, opens_thinking
-from gppo.policy.checkpoint import Checkpoints, load_model
+from gppo.policy.checkpoint import Checkpoints
+from gppo.policy.device import place
 from gppo.policy.load import load_policy
 from gppo.policy.logprobs import chunked_logprobs, single_pass_logprobs
 from gppo.policy.memory import within_memory
 from gppo.policy.model import Policy
 from gppo.policy.optimizer import Optimizer
 from gppo.policy.packing import micro_batches
+from gppo.policy.seeds import seed_step
 from gppo.policy.tiny import byte_tokenizer, tiny_qwen3
+from gppo.policy.weights import weights_fingerprint
 
 __all__ = [
     "Checkpoints",
@@ -22,7 +26,10 @@ __all__ = [
     "load_policy",
     "micro_batches",
     "opens_thinking",
+    "place",
+    "seed_step",
     "single_pass_logprobs",
     "tiny_qwen3",
+    "weights_fingerprint",
     "within_memory",
 ]

@@ -1,80 +1,178 @@
-"""Checkpoints: a folder is there in full or not at all."""
+"""Checkpoints: a folder is there in full or not at all, is written while training goes on, and is checked when read."""
 
 import json
-import os
+import logging
+import math
 import shutil
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
-import torch
 from safetensors import SafetensorError
+from torch import Tensor
 
-from gppo.policy.load import first_line, load_weights
+from gppo.policy._manifest import MANIFEST, fsync, why_damaged, write_manifest
+from gppo.policy._restore import load_all, refuse_damaged
+from gppo.policy._snapshot import OPTIMIZER, Buffers, split, write_tensors
+from gppo.policy.load import first_line
 from gppo.policy.model import Policy
 from gppo.policy.optimizer import Optimizer
-from gppo.types import GppoError, UserError
+from gppo.types import GppoError
+from gppo.types.files import atomic_file, json_line
+
+logger = logging.getLogger(__name__)
+_SCORE = "score.json"  # not in the manifest: it is known only later
 
 
 class Checkpoints:
-    """The checkpoints of one run: ``step-000060/`` with model, optimizer and the loop's own state.
+    """The checkpoints of one run: ``step-000060/`` with model, optimizer, the loop's own state and a manifest.
+
+    Leaving it as a context manager waits for what is still being written.
 
     Args:
         folder: where they are kept.
-        keep: how many stay.
+        keep: how many of the newest stay.
+        keep_best: how many more stay: those with the highest score.
     """
 
-    def __init__(self, folder: Path, keep: int = 2) -> None:
+    def __init__(self, folder: Path, keep: int = 2, keep_best: int = 0) -> None:
         self.folder = folder
         self.keep = keep
+        self.keep_best = keep_best
+        self._buffers = Buffers()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._writing: Future[Path] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            self.wait()
+        except GppoError as failure:
+            if error is None:
+                raise
+            logger.warning("%s", failure)  # what ended the run is said as the error
+        finally:
+            self._thread.shutdown()
 
     def all(self) -> list[Path]:
         """Complete checkpoints, oldest first."""
-        whole = [p for p in self.folder.glob("step-*") if (p / "state.json").is_file()]
+        whole = [p for p in self.folder.glob("step-*") if (p / MANIFEST).is_file()]
         return sorted(whole, key=lambda p: (len(p.name), p.name))  # as numbers, past the sixth digit too
 
     def latest(self) -> Path | None:
-        """The newest complete checkpoint."""
+        """The newest complete checkpoint; nobody has looked whether it is damaged."""
         return next(iter(reversed(self.all())), None)
 
-    def save(self, step: int, policy: Policy, optimizer: Optimizer, state: dict[str, Any]) -> Path:
-        """Write aside, flush to disk, rename; then remove what is older than the newest ``keep``.
+    def newest_good(self) -> Path | None:
+        """The newest checkpoint that is not damaged. Reads it in full; each damaged one is named in a warning.
 
         Raises:
-            GppoError: the disk is full or cannot be written; the checkpoints before are as they were.
+            GppoError: there are checkpoints and all are damaged.
         """
-        final = self.folder / f"step-{step:06d}"
-        aside = self.folder / f".writing-{step:06d}"
-        for left in (*self.folder.glob(".writing-*"), *self.folder.glob(".removing-*")):
-            shutil.rmtree(left, ignore_errors=True)  # of a run that was killed
-        try:
-            aside.mkdir(parents=True)
-            policy.save(aside)
-            torch.save(optimizer.state_dict(), aside / "optimizer.pt")
-            (aside / "state.json").write_text(json.dumps({"step": step, **state}, indent=1))
-            for path in sorted(aside.iterdir()):
-                _fsync(path)
-            _fsync(aside)
-            if final.exists():
-                self._remove(final)
-            aside.rename(final)
-            _fsync(self.folder)
-        except (OSError, RuntimeError, SafetensorError) as error:  # a full disk, as each of the writers reports it
-            shutil.rmtree(aside, ignore_errors=True)
-            before = self.latest()
+        reason = ""
+        for path in reversed(self.all()):
+            found = why_damaged(path)
+            if found is None:
+                return path
+            reason = reason or f"{path.name}: {found}"
+            logger.warning("the checkpoint %s is damaged (%s); looking at the one before", path, found)
+        if reason:
             raise GppoError(
-                f"{final}: the checkpoint could not be written ({first_line(error)}); "
-                f"{f'{before.name} is whole' if before else 'there is none before it'}: "
-                "free some space and run the same command again"
-            ) from error
-        for old in self.all()[: -self.keep]:
-            self._remove(old)
-        return final
+                f"{self.folder}: every checkpoint is damaged ({reason}); put one back from a copy, or start anew with "
+                "--fresh"
+            )
+        return None
 
-    def _remove(self, path: Path) -> None:
-        """Out of sight first: a removal that is cut short must not look like a checkpoint."""
-        aside = path.rename(self.folder / f".removing-{path.name}")
-        shutil.rmtree(aside, ignore_errors=True)
+    def save(self, step: int, policy: Policy, optimizer: Optimizer, state: dict[str, Any]) -> Path:
+        """Write a checkpoint and wait until it is on disk; errors as from ``start``."""
+        self.start(step, policy, optimizer, state)
+        return self.wait()
+
+    def start(
+        self,
+        step: int,
+        policy: Policy,
+        optimizer: Optimizer,
+        state: dict[str, Any],
+        flush: Sequence[Path] = (),
+    ) -> None:
+        """Copy weights and optimizer to main memory, then write in the background: aside, flushed, renamed, after
+        which what is no longer kept is removed. Waits for the checkpoint before this one.
+
+        Args:
+            step: steps that are done.
+            policy: its weights.
+            optimizer: its moments and counters.
+            state: what the loop needs to go on, JSON.
+            flush: files that must be on disk before this checkpoint counts.
+
+        Raises:
+            GppoError: the checkpoint before could not be written (a full disk); those before it are as they were.
+                ``check`` and ``wait`` say the same of this one.
+        """
+        if self._writing is not None:
+            self.wait()
+        plan, moments = split(optimizer.state_dict())
+        weights = policy.model.state_dict()
+        copies = self._buffers.copy(
+            {f"model.{name}": tensor for name, tensor in weights.items()}
+            | {f"optimizer.{name}": tensor for name, tensor in moments.items()}
+        )
+        self._writing = self._thread.submit(
+            self._write,
+            step,
+            policy,
+            {name: copies[f"model.{name}"] for name in weights},
+            {name: copies[f"optimizer.{name}"] for name in moments},
+            json.dumps(plan),
+            json.dumps({"step": step, **state}, indent=1),
+            flush,
+        )
+
+    def check(self) -> None:
+        """Raise what went wrong in the background, where something did; never waits."""
+        if self._writing is not None and self._writing.done() and self._writing.exception() is not None:
+            self.wait()
+
+    def wait(self) -> Path:
+        """Wait until the checkpoint under way is on disk; the newest one. Raises what went wrong."""
+        writing, self._writing = self._writing, None
+        newest = self.latest() if writing is None else writing.result()
+        return newest or self.folder
+
+    def score(self, step: int, value: float) -> None:
+        """Note how good a checkpoint is, for ``keep_best``; nothing where that step has none, or the score is none."""
+        self.wait()
+        path = self._path(step)
+        if path.is_dir() and math.isfinite(value):
+            with atomic_file(path / _SCORE) as file:
+                file.write(json_line({"score": value}))
+
+    def restore(self, policy: Policy, optimizer: Optimizer) -> dict[str, Any] | None:
+        """Go on from the newest checkpoint that is not damaged: its state, or None where there is no checkpoint.
+
+        Damaged ones are set aside as ``damaged-step-...``, so that they neither count nor get lost.
+
+        Raises:
+            GppoError: all are damaged.
+            UserError: it belongs to another architecture; the model is as it was.
+        """
+        path = self.newest_good()
+        if path is None:
+            return None
+        state = load_all(path, policy, optimizer)
+        for damaged in self.all():
+            if int(damaged.name.removeprefix("step-")) > int(path.name.removeprefix("step-")):
+                aside = self.folder / f"damaged-{damaged.name}"
+                shutil.rmtree(aside, ignore_errors=True)
+                damaged.rename(aside)
+        return state
 
     @staticmethod
     def load(path: Path, policy: Policy, optimizer: Optimizer) -> dict[str, Any]:
@@ -83,46 +181,66 @@ class Checkpoints:
         Raises:
             UserError: the checkpoint belongs to another architecture, or is damaged; the model is as it was.
         """
-        weights = _weights_for(policy, path)
+        refuse_damaged(path)
+        return load_all(path, policy, optimizer)
+
+    def _path(self, step: int) -> Path:
+        return self.folder / f"step-{step:06d}"
+
+    def _write(
+        self,
+        step: int,
+        policy: Policy,
+        weights: dict[str, Tensor],
+        moments: dict[str, Tensor],
+        plan: str,
+        state: str,
+        flush: Sequence[Path],
+    ) -> Path:
+        final = self._path(step)
+        aside = self.folder / f".writing-{step:06d}"
+        for left in (*self.folder.glob(".writing-*"), *self.folder.glob(".removing-*")):
+            shutil.rmtree(left, ignore_errors=True)  # of a run that was killed
         try:
-            # weights_only: a checkpoint may come from someone else, and must not run code
-            moments = torch.load(path / "optimizer.pt", weights_only=True, map_location=policy.device)
-            optimizer.load_state_dict(moments)
-        except (OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, UnpicklingError) as error:
-            raise UserError(
-                f"{path / 'optimizer.pt'} is damaged or not of this run ({first_line(error)}); "
-                "remove this checkpoint's folder to continue from the one before, or start anew with --fresh"
+            aside.mkdir(parents=True)
+            policy.save(aside, weights)
+            write_tensors(aside / OPTIMIZER, plan, moments)
+            (aside / "state.json").write_text(state)
+            write_manifest(aside)
+            for path in flush:
+                fsync(path)
+            if final.exists():
+                self._remove(final)
+            aside.rename(final)
+            fsync(self.folder)
+            self._clear()
+        except (OSError, RuntimeError, SafetensorError) as error:  # a full disk, as each of the writers reports it
+            shutil.rmtree(aside, ignore_errors=True)
+            before = self.latest()
+            raise GppoError(
+                f"{final}: the checkpoint could not be written ({first_line(error)}); "
+                f"{f'{before.name} is whole' if before else 'there is none before it'}: "
+                "free some space and run the same command again"
             ) from error
-        policy.model.load_state_dict(weights)
-        return json.loads((path / "state.json").read_text())
+        return final
+
+    def _clear(self) -> None:
+        """Remove what is neither among the newest nor among the best."""
+        everything = self.all()
+        scored = [(score, path.name, path) for path in everything if (score := _score(path)) is not None]
+        best = {path for _, _, path in sorted(scored)[len(scored) - self.keep_best :]} if self.keep_best else set()
+        for old in everything[: -self.keep]:
+            if old not in best:
+                self._remove(old)
+
+    def _remove(self, path: Path) -> None:
+        """Out of sight first: a removal that is cut short must not look like a checkpoint."""
+        aside = path.rename(self.folder / f".removing-{path.name}")
+        shutil.rmtree(aside, ignore_errors=True)
 
 
-def load_model(path: Path, policy: Policy) -> dict[str, Any]:
-    """Put a checkpoint's weights into the policy, without its optimizer, and return the state saved with them.
-
-    Raises:
-        UserError: the checkpoint belongs to another architecture, or is damaged; the model is as it was.
-    """
-    policy.model.load_state_dict(_weights_for(policy, path))
-    return json.loads((path / "state.json").read_text())
-
-
-def _weights_for(policy: Policy, path: Path) -> dict[str, torch.Tensor]:
-    # Through transformers: it knows files in several parts, tied weights, and names that differ on disk (experts).
-    dtype = next(policy.model.parameters()).dtype
-    weights = load_weights(str(path), dtype).state_dict()
-    own = policy.model.state_dict()
-    if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in own.items()}:
-        raise UserError(
-            f"{path}: the checkpoint's weights do not fit the model of the recipe; "
-            "use the recipe that made it, or start anew with --fresh"
-        )
-    return weights
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+def _score(path: Path) -> float | None:
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        return float(json.loads((path / _SCORE).read_bytes())["score"])
+    except FileNotFoundError:
+        return None

@@ -1,5 +1,7 @@
 """Where to compute."""
 
+from typing import Any
+
 import torch
 
 from gppo.types import UserError
@@ -19,3 +21,10 @@ def choose_device(wanted: str, threads: int | None) -> str:
             "device: cuda is asked for and torch sees no GPU; set device to auto or cpu, or mend the driver"
         )
     return "cuda" if available and wanted != "cpu" else "cpu"
+
+
+def place(device: torch.device) -> dict[str, Any]:
+    """What the last bits of results depend on: the kind of device, threads on a CPU, torch's version."""
+    kind = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    threads = {"threads": torch.get_num_threads()} if device.type == "cpu" else {}
+    return {"device": kind, **threads, "torch": torch.__version__}

@@ -191,9 +191,14 @@ class Policy:
         padded = torch.zeros(mask_BT.shape, dtype=logprobs_N.dtype, device=logprobs_N.device)
         return padded.masked_scatter(mask_BT, logprobs_N), padded.masked_scatter(mask_BT, entropy_N)
 
-    def save(self, folder: Path) -> None:
-        """Write weights (safetensors), configuration, tokenizer and chat template in the Hugging Face layout."""
-        self.model.save_pretrained(folder)  # type: ignore[operator]
+    def save(self, folder: Path, weights: dict[str, Tensor] | None = None) -> None:
+        """Write weights (safetensors), configuration, tokenizer and chat template in the Hugging Face layout.
+
+        Args:
+            folder: where to.
+            weights: a copy of the model's ``state_dict`` to write instead of what it holds now.
+        """
+        self.model.save_pretrained(folder, state_dict=weights and dict(weights))  # type: ignore[operator]
         self.tokenizer.save_pretrained(folder)
 
 

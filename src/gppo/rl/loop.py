@@ -6,19 +6,21 @@ problems -> rollouts -> verdicts -> rewards -> advantages -> coefficients -> upd
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from gppo.config.rl import ResolvedStage, RLConfig
-from gppo.policy import Checkpoints, Optimizer, Policy, opens_thinking
+from gppo.policy import Checkpoints, Optimizer, Policy, opens_thinking, seed_step
 from gppo.rl.batch import make_batch
 from gppo.rl.collect import Collector, Experience, Judge, OnPhase
 from gppo.rl.record import rollout_rows, step_metrics
+from gppo.rl.session import Session, problems_fingerprint
 from gppo.rl.update import Updater
 from gppo.rollout import Request, Sampler, requests_for
 from gppo.run import RunFolder
-from gppo.run.interrupt import Interrupted, stop_requests
+from gppo.run.interrupt import StopRequest, stop_requests
 from gppo.run.rollouts import write_rollouts
-from gppo.types import GppoError, Problem, UserError
+from gppo.types import Problem, UserError
 
 
 def _silent(*_: Any) -> None:
@@ -32,12 +34,13 @@ class Watch:
     Args:
         on_step: (step, steps, its metrics) after each step.
         on_phase: (what is being done, how much is done, of how much) within a step.
-        evaluate: (step) before the first step, every ``evaluate_every`` steps and after the last.
+        evaluate: (step, whether to stop) -> the checkpoint's score; before the first step, every ``evaluate_every``
+            steps and after the last. Called again for a step whose evaluation was cut short.
     """
 
     on_step: Callable[[int, int, Mapping[str, Any]], None] = _silent
     on_phase: OnPhase = _silent
-    evaluate: Callable[[int], None] = _silent
+    evaluate: Callable[[int, StopRequest], float | None] | None = None
 
 
 def train_rl(
@@ -52,7 +55,7 @@ def train_rl(
     reference: Policy | None = None,
     watch: Watch | None = None,
 ) -> None:
-    """Train the policy through all stages; continues from the run's newest checkpoint.
+    """Train the policy through all stages; continues from the run's newest good checkpoint.
 
     Args:
         policy: what is trained.
@@ -66,8 +69,9 @@ def train_rl(
         watch: progress and evaluations.
 
     Raises:
-        Interrupted: a signal asked to stop; a checkpoint was written.
-        GppoError: too many responses could not be judged, or gradients were not finite several times in a row.
+        Interrupted: a signal asked to stop; a checkpoint was written. While responses are drawn this is at once.
+        GppoError: sampler or judge died, a checkpoint could not be written, too many responses could not be judged, or
+            gradients were not finite several times in a row.
         UserError: every prompt of a stage is too long, or prompts and responses do not fit the model's context; found
             before anything is sampled.
     """
@@ -79,14 +83,17 @@ def train_rl(
     optimizer = Optimizer(policy.model, config.optimizer, steps)
     updater = Updater(policy, optimizer, config, reference)
     collector = Collector(sampler, judge, config, seed, policy.tokenizer)
-    checkpoints = Checkpoints(run.checkpoints / "rl", config.keep_checkpoints)
-    state = {"step": 0, "stage": 0, "cursor": 0}
-    if newest := checkpoints.latest():
-        state = Checkpoints.load(newest, policy, optimizer)
-    run.truncate_metrics(lambda line: line.get("kind") != "rl" or line["step"] <= state["step"])
-    if state["step"] == 0:
-        watch.evaluate(0)
-    with stop_requests() as stop:
+    folder = run.checkpoints / "rl"
+    with Checkpoints(folder, config.keep_checkpoints, config.keep_best) as checkpoints, stop_requests() as stop:
+        session = Session(policy, optimizer, config, run, checkpoints, stop, {}, steps)
+        state = session.state
+        session.resume(seed, {s.name: problems_fingerprint(found) for s, found in zip(stages, prompts, strict=True)})
+        session.evaluate_where_due(watch.evaluate)  # a run that was killed in its evaluation goes on there
+
+        def on_phase(what: str, done: int, total: int) -> None:
+            session.look_up(what)
+            watch.on_phase(what, done, total)
+
         for step in range(state["step"], steps):
             index = stage_of[step]
             stage = stages[index]
@@ -94,21 +101,20 @@ def train_rl(
                 state |= {"stage": index, "cursor": 0}
                 optimizer.begin_stage(step)
             optimizer.peak = stage.learning_rate
-            experience = collector.collect(prompts[index], stage, index, state["cursor"], step, watch.on_phase)
+            seed_step(seed, step)
+            draw = partial(collector.collect, prompts[index], stage, index, state["cursor"], step, on_phase)
+            experience = session.draw(draw)
+            if experience is None:
+                break
             opened = opens_thinking(policy.tokenizer, prompts[index][0][1].prompt_ids)
-            metrics = _learn(experience, opened, updater, stage, step, run, seed, watch)
+            metrics = _learn(experience, opened, updater, stage, step, session, seed, watch)
             state |= {"step": step + 1, "cursor": experience.cursor}
             watch.on_step(step + 1, steps, metrics)
-            last = step + 1 == steps
-            if last or (config.evaluate_every and (step + 1) % config.evaluate_every == 0):
-                watch.evaluate(step + 1)
-            if last or stop or (step + 1) % config.save_every == 0:
-                checkpoints.save(step + 1, policy, optimizer, {k: v for k, v in state.items() if k != "step"})
-            if stop and not last:
-                raise Interrupted(
-                    f"stopped after RL step {step + 1} of {steps}; run the same command again to go on",
-                    stop.signum or 2,
-                )
+            session.save_where_due()
+            session.evaluate_where_due(watch.evaluate)
+            if stop:
+                break
+        session.end()
     policy.model.eval()
 
 
@@ -144,28 +150,24 @@ def _learn(
     updater: Updater,
     stage: ResolvedStage,
     step: int,
-    run: RunFolder,
+    session: Session,
     seed: int,
     watch: Watch,
 ) -> dict[str, Any]:
     """Learn from a step's experience and record it. Returns the step's metrics."""
     began, config = time.perf_counter(), updater.config
     metrics: dict[str, Any] = {"step": step + 1, "stage": stage.name, **step_metrics(experience, opened)}
-    if metrics["infra_share"] > config.reward.max_infra_share:
-        raise GppoError(
-            f"step {step + 1}: {metrics['infra_share']:.0%} of the responses could not be judged (more than "
-            f"rl.reward.max_infra_share {config.reward.max_infra_share:.0%}); the judge is at fault, not the model: "
-            "look at the machine's memory and at `gppo verify math` on one of them, then run the same command again"
-        )
+    metrics["responses_lost"] = session.state["responses_lost"]
     batch, update = make_batch(experience.kept, experience.dropped_correct, config), None
     watch.on_phase("updating", 0, 0)
     if batch is not None:
-        update = updater.update(batch, stage, seed=seed, step=step, at=step)
+        update = session.update(partial(updater.update, batch, stage, seed=seed, step=step, at=step))
         metrics |= update.metrics
     spent = time.perf_counter() - began
     sampled = experience.seconds_generate + experience.seconds_judge
     metrics |= {"seconds_update": spent, "seconds": sampled + spent}
-    run.log("rl", **metrics)
+    session.run.log("rl", **metrics)
     if config.save_rollouts:
-        write_rollouts(run.rollouts, step + 1, rollout_rows(experience, batch, update, step=step + 1, stage=stage.name))
+        rows = rollout_rows(experience, batch, update, step=step + 1, stage=stage.name)
+        write_rollouts(session.run.rollouts, step + 1, rows)
     return metrics

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from gppo.config import Recipe, require
-from gppo.evaluate.stage import evaluate_and_save, read_sets
+from gppo.evaluate.stage import evaluate_and_save, mean_score, read_sets
 from gppo.policy import Checkpoints, Policy
 from gppo.records import read_problems
 from gppo.rl.loop import Watch, train_rl
 from gppo.rl.update import check_objective
 from gppo.rollout import LocalSampler
 from gppo.run import RunFolder, progress
+from gppo.run.interrupt import StopRequest
 from gppo.sandbox import Limits
 from gppo.verify.cases import CaseJudge
 
@@ -20,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 def run_rl(recipe: Recipe, run: RunFolder, policy: Policy) -> None:
-    """Train ``policy`` through the recipe's stages; goes on from the run's newest checkpoint.
+    """Train ``policy`` through the recipe's stages; goes on from the run's newest good checkpoint.
 
     Evaluations (where the recipe has them) are made before, every ``evaluate_every`` steps and after.
 
@@ -73,9 +74,10 @@ def run_rl(recipe: Recipe, run: RunFolder, policy: Policy) -> None:
         def on_phase(what: str, done: int, total: int) -> None:
             bar.tell(f"{last or stages[0].name} · {what} {f'{done}/{total}' if total else ''}")
 
-        def evaluate(step: int) -> None:
-            if recipe.evaluate is not None:
-                evaluate_and_save(sets, recipe.evaluate, run, policy, sampler, examiner, recipe.seed, step, on_phase)
+        def evaluate(step: int, stop: StopRequest) -> float:
+            config, seed = require(recipe, "evaluate"), recipe.seed
+            found = evaluate_and_save(sets, config, run, policy, sampler, examiner, seed, step, on_phase, stop)
+            return mean_score(found)
 
-        watch = Watch(on_step=on_step, on_phase=on_phase, evaluate=evaluate)
+        watch = Watch(on_step=on_step, on_phase=on_phase, evaluate=evaluate if recipe.evaluate else None)
         train_rl(policy, sampler, judge, problems, config, run, seed=recipe.seed, reference=reference, watch=watch)

@@ -2,18 +2,25 @@
 
 import itertools
 import json
+import logging
 import os
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from gppo.run.changes import differing_keys, rounding_changes, unsafe_changes
 from gppo.run.environment import describe_environment
+from gppo.run.lock import lock_folder
 from gppo.run.metrics import append_metrics, read_metrics, truncate_metrics
 from gppo.types import GppoError, UserError
 from gppo.types.files import atomic_file, full_disk_as_error, json_line
+
+logger = logging.getLogger(__name__)
+_REPORT_SECONDS = 600.0  # nobody writes a report for so long
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +35,8 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: str | Path, recipe_yaml: str, *, fresh: bool = False) -> "RunFolder":
-        """Start a run, or go on with the one that is there where its recipe is the same or nothing was made yet.
+        """Start a run, or go on with the one that is there where its recipe makes the same run (``unsafe_changes``) or
+        nothing was made yet. The folder is this process's until it ends.
 
         ``environment.json`` describes the first start; later ones are added to its list ``continued``.
 
@@ -38,22 +46,25 @@ class RunFolder:
             fresh: start anew. The old folder is moved aside to ``<path>.old-<n>``; nothing is deleted.
 
         Raises:
-            UserError: the folder holds a run with another recipe, or something that is no run.
+            UserError: the folder holds a run with another recipe, or something that is no run, or another process works
+                in it.
             GppoError: the disk is full.
         """
         run = cls(Path(path))
         run._refuse_what_is_no_run()
+        run._lock()
         if fresh and run.recipe.exists():
             run._move_aside()
-        if run.recipe.exists():
-            run._refuse_another_recipe(recipe_yaml)
-        else:
+            run._lock()
+        changed = run._take_recipe(recipe_yaml) if run.recipe.exists() else []
+        if changed or not run.recipe.exists():
             with atomic_file(run.recipe) as file:
                 file.write(recipe_yaml.encode())
         with full_disk_as_error(run.path):
             for folder in (run.rollouts, run.checkpoints, run.evaluations):
                 folder.mkdir(exist_ok=True)
-        run._note_environment()
+        run._clear_away()
+        run._note_environment(changed)
         return run
 
     @classmethod
@@ -132,28 +143,53 @@ class RunFolder:
                 f"{self.path}: the old run cannot be moved aside ({error.strerror}); choose another run_dir"
             ) from error
 
-    def _refuse_another_recipe(self, recipe_yaml: str) -> None:
+    def _lock(self) -> None:
+        with full_disk_as_error(self.path):
+            try:
+                lock_folder(self.path)
+            except (PermissionError, FileExistsError, NotADirectoryError) as error:
+                raise UserError(f"{self.path}: cannot be written ({error.strerror}); choose another run_dir") from error
+
+    def _take_recipe(self, recipe_yaml: str) -> list[str]:
+        """The keys that are different from the recipe of the run that is there; a UserError where they may not be."""
         try:
             there = yaml.safe_load(self.recipe.read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise GppoError(f"{self.recipe}: damaged; mend it, or start anew with --fresh") from error
-        keys = list(differing_keys(there, yaml.safe_load(recipe_yaml)))
-        if keys and not self._has_results():
-            with atomic_file(self.recipe) as file:  # a mended recipe, after a mistake that was found early
-                file.write(recipe_yaml.encode())
-        elif keys:
+        new = yaml.safe_load(recipe_yaml)
+        keys = unsafe_changes(there, new, self._begun)
+        if keys and self._has_results():  # before that a mended recipe is taken, after a mistake that was found early
             shown = ", ".join(keys[:10]) + (f" and {len(keys) - 10} more" if len(keys) > 10 else "")
             raise UserError(
                 f"{self.path}: holds a run with another recipe (different: {shown}); choose another run_dir, or start "
                 "anew with --fresh, which moves the old run aside"
             )
+        changed = list(differing_keys(there, new))
+        if (rounding := rounding_changes(changed)) and self._has_results():
+            logger.warning(
+                "%s changed: from here on numbers may differ from the uninterrupted run's in the last digits",
+                ", ".join(rounding),
+            )
+        return changed
+
+    def _begun(self, section: str) -> bool:
+        folder = self.checkpoints / section
+        return bool(self.read_metrics(section)) or (folder.is_dir() and any(folder.iterdir()))
+
+    def _clear_away(self) -> None:
+        """Remove what a killed process was writing. Only a report may be someone else's, who is writing it now."""
+        for folder in (self.path, self.rollouts, self.evaluations):
+            for left in folder.glob(".*.tmp"):
+                ours = not left.name.startswith(f".{self.report.name}")
+                if ours or time.time() - left.stat().st_mtime > _REPORT_SECONDS:
+                    left.unlink(missing_ok=True)
 
     def _has_results(self) -> bool:
         made = (self.rollouts, self.checkpoints, self.evaluations)
         return self.metrics.exists() or any(folder.is_dir() and any(folder.iterdir()) for folder in made)
 
-    def _note_environment(self) -> None:
-        now = describe_environment()
+    def _note_environment(self, changed: Sequence[str]) -> None:
+        now = describe_environment() | ({"changed": list(changed)} if changed else {})
         try:
             first = json.loads(self.environment.read_bytes())
             first["continued"].append(now)
@@ -163,19 +199,3 @@ class RunFolder:
             raise GppoError(f"{self.environment}: damaged; remove it and run the same command again") from error
         with atomic_file(self.environment) as file:
             file.write(json_line(first))
-
-
-def differing_keys(one: Any, other: Any, place: str = "") -> Iterator[str]:
-    """Dotted keys at which two nested values differ: lists by number, a section that only one has by its name."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        for key in dict.fromkeys([*one, *other]):
-            inner = f"{place}.{key}" if place else str(key)
-            if (key in one) != (key in other):
-                yield inner
-            else:
-                yield from differing_keys(one[key], other[key], inner)
-    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
-        for i, (left, right) in enumerate(zip(one, other, strict=True)):
-            yield from differing_keys(left, right, f"{place}.{i}")
-    elif type(one) is not type(other) or one != other:
-        yield place

@@ -172,3 +172,10 @@ def rollout_steps(folder: Path) -> list[int]:
         return []
     names = (_NAME.fullmatch(item.name) for item in folder.iterdir())
     return sorted(int(name[1]) for name in names if name)
+
+
+def remove_rollouts_after(folder: Path, step: int) -> None:
+    """Remove the rollouts of later steps: a run that goes on from ``step`` makes them again."""
+    for later in rollout_steps(folder):
+        if later > step:
+            rollout_path(folder, later).unlink()

@@ -1,20 +1,25 @@
 """The loop of supervised fine-tuning: samples -> logprobs -> update -> checkpoint."""
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from gppo.config.sft import SFTConfig
-from gppo.policy import Checkpoints, Optimizer, Policy, within_memory
+from gppo.policy import Checkpoints, Optimizer, Policy, place, seed_step, within_memory
 from gppo.run import RunFolder
+from gppo.run.fingerprint import fingerprint
 from gppo.run.interrupt import Interrupted, stop_requests
 from gppo.run.order import permuted_indices
+from gppo.run.where import note_another_place
 from gppo.sft.data import Sample
+from gppo.types import UserError
 
 #: (step, steps, loss)
 OnStep = Callable[[int, int, float], None]
@@ -34,24 +39,24 @@ def train_sft(
     seed: int,
     on_step: OnStep = lambda step, steps, loss: None,
 ) -> None:
-    """Fine-tune the policy; continues from the run's newest checkpoint.
+    """Fine-tune the policy; continues from the run's newest good checkpoint.
 
     Logs one "sft" line a step to the run's metrics.
 
     Raises:
         Interrupted: a signal asked to stop; a checkpoint was written.
-        GppoError: gradients were not finite several times in a row.
+        GppoError: gradients were not finite several times in a row, or a checkpoint could not be written.
+        UserError: the data is not that of the run's beginning.
     """
     steps = total_steps(config, len(samples))
     optimizer = Optimizer(policy.model, config.optimizer, steps)
-    checkpoints = Checkpoints(run.checkpoints / "sft", config.keep_checkpoints)
-    newest = checkpoints.latest()
-    start = Checkpoints.load(newest, policy, optimizer)["step"] if newest else 0
-    run.truncate_metrics(lambda line: line.get("kind") != "sft" or line["step"] <= start)
-    policy.model.train()
-    with stop_requests() as stop:
+    state = {"stage": "sft", "steps": steps, "seed": seed, "data": _fingerprint(samples), "place": place(policy.device)}
+    with Checkpoints(run.checkpoints / "sft", config.keep_checkpoints) as checkpoints, stop_requests() as stop:
+        start = _resume(checkpoints, policy, optimizer, run, state)
+        policy.model.train()
         for step in range(start, steps):
             began = time.perf_counter()
+            seed_step(seed, step)
             order = permuted_indices(step * config.batch_size, config.batch_size, len(samples), [seed])
             chosen = [samples[i] for i in order]
             add_gradient = partial(_accumulate, policy, chosen, config.micro_batch_tokens)
@@ -67,15 +72,47 @@ def train_sft(
                 seconds=time.perf_counter() - began,
             )
             on_step(step + 1, steps, loss)
+            checkpoints.check()
             last = step + 1 == steps
             if last or stop or (config.save_every and (step + 1) % config.save_every == 0):
-                checkpoints.save(step + 1, policy, optimizer, {"stage": "sft", "steps": steps})
+                # Metrics are flushed with it: after a power cut they must reach as far as the checkpoint does.
+                checkpoints.start(step + 1, policy, optimizer, state, flush=(run.metrics,))
             if stop and not last:
+                checkpoints.wait()
                 raise Interrupted(
                     f"stopped after SFT step {step + 1} of {steps}; run the same command again to go on",
                     stop.signum or 2,
                 )
     policy.model.eval()
+
+
+def _resume(
+    checkpoints: Checkpoints, policy: Policy, optimizer: Optimizer, run: RunFolder, state: dict[str, Any]
+) -> int:
+    """Steps that are done; weights, optimizer and metrics are put back to them.
+
+    Raises:
+        UserError: the samples are others than they were, or the checkpoint is another model's.
+        GppoError: every checkpoint is damaged.
+    """
+    start = 0
+    if found := checkpoints.restore(policy, optimizer):
+        if found["data"] != state["data"]:
+            raise UserError(
+                f"{run.path}: the samples of sft.data are not those that the run began with; put the data back, or "
+                "start anew with --fresh"
+            )
+        note_another_place(found["place"], state["place"])
+        start = int(found["step"])
+    run.truncate_metrics(lambda line: line.get("kind") != "sft" or line["step"] <= start)
+    return start
+
+
+def _fingerprint(samples: Sequence[Sample]) -> str:
+    """Of every sample's length and mask, and of its ends: whole samples would take minutes at millions of them."""
+    ends = (part for s in samples for part in (s.ids_L[:8].tobytes(), s.ids_L[-8:].tobytes()))
+    sizes = np.array([(len(s.ids_L), s.mask_L.sum()) for s in samples], dtype=np.int64)
+    return fingerprint(itertools.chain([sizes.tobytes()], ends))
 
 
 def _accumulate(policy: Policy, samples: Sequence[Sample], token_budget: int) -> tuple[float, int]:

@@ -49,7 +49,7 @@ def load_fine_tuned(run: RunFolder, policy: Policy) -> None:
     Raises:
         UserError: SFT has not been run in this folder, or not to its end.
     """
-    newest = Checkpoints(run.checkpoints / "sft").latest()
+    newest = Checkpoints(run.checkpoints / "sft").newest_good()
     if newest is None:
         raise UserError(
             f"{run.path}: the recipe has an sft section and SFT has not been run here; run `gppo sft` with it first, "

@@ -4,7 +4,7 @@ import json
 import os
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO, Self, TextIO
@@ -13,10 +13,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from gppo.types import UserError, Verdict
+from gppo.types.files import json_line
 from gppo.types.verdict import STATUSES
+from gppo.verify._going_on import kept_records, write_line
 from gppo.verify.judge import MathJudge
 
 QUARANTINED = "quarantined"
+_KEYS = ("id", "verdict", "extracted", "seconds")
 
 
 class _Quarantine:
@@ -44,19 +47,21 @@ class _Quarantine:
 
 
 def verify_math_file(
-    in_path: Path, out_path: Path, workers: int = 1, timeout: float = 5.0, progress: bool = True
+    in_path: Path, out_path: Path, workers: int = 1, timeout: float = 5.0, progress: bool = True, *, fresh: bool = False
 ) -> dict[str, int]:
     """Judge every line of a JSONL file, in order, streaming.
 
     Args:
         in_path: lines ``{"id", "gold", "response"}``; further keys are ignored, blank lines skipped.
         out_path: lines ``{"id", "verdict", "extracted", "seconds"}``. Lines that cannot be read go to
-            ``<out_path>.quarantine.jsonl`` with line number and reason.
+            ``<out_path>.quarantine.jsonl`` with line number and reason. Where the file exists already, what it holds is
+            kept and the rest is added.
         workers: worker processes.
         timeout: seconds for one answer.
         progress: show a bar on standard error.
+        fresh: throw away an existing output.
 
-    Returns the number of lines for each verdict, and for "quarantined".
+    Returns the number of lines for each verdict, of "quarantined" ones, and how many were "kept" from an earlier call.
     """
     in_path, out_path = Path(in_path), Path(out_path)
     quarantine_path = out_path.with_name(out_path.name + ".quarantine.jsonl")
@@ -68,42 +73,58 @@ def verify_math_file(
             source = stack.enter_context(in_path.open("rb"))
             out_path.parent.mkdir(parents=True, exist_ok=True)
             quarantine = stack.enter_context(_Quarantine(quarantine_path))
-            out = stack.enter_context(out_path.open("w", encoding="utf-8"))
+            old = stack.enter_context(out_path.open("w+b" if fresh or not out_path.exists() else "r+b"))
+            out = stack.enter_context(out_path.open("r+b", buffering=0))
         except OSError as error:
             raise UserError(f"Cannot open {error.filename}: {error.strerror}; check the path.") from error
-        judge = stack.enter_context(MathJudge(workers, timeout))
-        for record_id, verdict in _judge_lines(source, judge, quarantine, progress):
-            counts[verdict.status] += 1
-            out.write(json.dumps(_record(record_id, verdict)) + "\n")
-    return {status: counts[status] for status in STATUSES} | {QUARANTINED: quarantine.count}
-
-
-def _judge_lines(
-    source: BinaryIO, judge: MathJudge, quarantine: _Quarantine, progress: bool
-) -> Iterator[tuple[str | int, Verdict]]:
-    columns = (TextColumn("verify math"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[rate]}"))
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), disable=not progress) as bar:
+        bar = stack.enter_context(_bar(progress))
         task = bar.add_task("", total=source.seek(0, os.SEEK_END), rate="")
         source.seek(0)
-        ids: deque[str | int] = deque()  # of the lines under way
-
-        def pairs() -> Iterator[tuple[str, str]]:
-            for number, line in enumerate(source, 1):
-                bar.update(task, advance=len(line))
-                if not line.strip():
-                    continue
-                try:
-                    record_id, gold, response = _read(line)
-                except ValueError as error:
-                    quarantine.add(number, str(error), line)
-                    continue
-                ids.append(record_id)
-                yield gold, response
-
+        rows = _rows(source, quarantine, lambda size: bar.update(task, advance=size))
+        end = 0
+        for record, size in kept_records(old, out_path, _KEYS, (row[0] for row in rows)):
+            counts[record["verdict"]] += 1
+            end += size
+        kept = sum(counts.values())
+        out.truncate(end)
+        out.seek(end)
+        judge = stack.enter_context(MathJudge(workers, timeout))
         start = time.perf_counter()
-        for done, verdict in enumerate(judge.imap(pairs()), 1):
+        for done, (record_id, verdict) in enumerate(_judge_rows(rows, judge), 1):
+            counts[verdict.status] += 1
+            write_line(out, out_path, json_line(_record(record_id, verdict)))
             bar.update(task, rate=f"{done / (time.perf_counter() - start):.0f}/s")
-            yield ids.popleft(), verdict
+    return {status: counts[status] for status in STATUSES} | {QUARANTINED: quarantine.count, "kept": kept}
+
+
+def _bar(shown: bool) -> Progress:
+    columns = (TextColumn("verify math"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[rate]}"))
+    return Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), disable=not shown)
+
+
+def _judge_rows(rows: Iterator[tuple[str | int, str, str]], judge: MathJudge) -> Iterator[tuple[str | int, Verdict]]:
+    ids: deque[str | int] = deque()  # of the rows under way
+
+    def pairs() -> Iterator[tuple[str, str]]:
+        for record_id, gold, response in rows:
+            ids.append(record_id)
+            yield gold, response
+
+    for verdict in judge.imap(pairs()):
+        yield ids.popleft(), verdict
+
+
+def _rows(
+    source: BinaryIO, quarantine: _Quarantine, on_read: Callable[[int], None]
+) -> Iterator[tuple[str | int, str, str]]:
+    """(id, gold, response) of every line that can be read."""
+    for number, line in enumerate(source, 1):
+        on_read(len(line))
+        if line.strip():
+            try:
+                yield _read(line)
+            except ValueError as error:
+                quarantine.add(number, str(error), line)
 
 
 def _read(line: bytes) -> tuple[str | int, str, str]:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, fields, replace
-from io import FileIO
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,7 +15,8 @@ from gppo.run.progress import Bar
 from gppo.run.progress import progress as progress_bar
 from gppo.sandbox import Limits
 from gppo.types import UserError, Verdict
-from gppo.types.files import full_disk_as_error, json_line
+from gppo.types.files import json_line
+from gppo.verify._going_on import kept_records, write_line
 from gppo.verify.code.compare import Mode
 from gppo.verify.code.extract import extract_code
 from gppo.verify.code.judge import DEFAULT_LIMITS, CodeJudge
@@ -84,7 +84,7 @@ def verify_code_file(
         stack.enter_context(quarantine)
         jobs = _read_jobs(source, quarantine, limits)
         end = 0
-        for record, size in _kept_records(old, out_path, jobs):
+        for record, size in kept_records(old, out_path, _KEYS, (job.id for job in jobs)):
             endings[_ending(record)] += 1
             end += size
         kept = sum(endings.values())
@@ -93,8 +93,7 @@ def verify_code_file(
         bar = stack.enter_context(_bar(_count_lines(in_path), kept, progress))
         for record in _judge(jobs, workers, mode):
             endings[_ending(record)] += 1
-            with full_disk_as_error(out_path):
-                _write_line(out, json_line(record))
+            write_line(out, out_path, json_line(record))
             bar.advance(sum(endings.values()) + quarantine.count - bar.done)
     counts = {ending: endings[ending] for ending in ("passed", "failed", "infra")}
     return counts | {"quarantined": quarantine.count, "kept": kept}
@@ -116,18 +115,6 @@ def _judge(jobs: Iterator[_Job], workers: int, mode: Mode) -> Iterator[dict[str,
             yield _record(*waiting.popleft())
 
 
-def _write_line(out: FileIO, line: bytes) -> None:
-    """A whole line, or none where the disk is full."""
-    end = out.tell()
-    try:
-        written = 0
-        while written < len(line):  # a disk that is nearly full takes a part first
-            written += out.write(line[written:])
-    except OSError:
-        out.truncate(end)
-        raise
-
-
 def _is_done(future: "Future[Verdict] | None") -> bool:
     return future is None or future.done()
 
@@ -141,24 +128,6 @@ def _record(job: _Job, future: "Future[Verdict] | None") -> dict[str, Any]:
 
 def _ending(record: dict[str, Any]) -> str:
     return "infra" if record["reward"] is None else "passed" if record["passed"] == record["total"] else "failed"
-
-
-def _kept_records(old: BinaryIO, path: Path, jobs: Iterator[_Job]) -> Iterator[tuple[dict[str, Any], int]]:
-    """The whole lines of an earlier call, with their lengths; goes past the jobs that they belong to."""
-    for number, line in enumerate(old, 1):
-        if not line.endswith(b"\n"):
-            return  # cut short when that call was killed
-        try:
-            record = json.loads(line)
-        except ValueError:
-            record = None
-        job = next(jobs, None)
-        if job is None or not isinstance(record, dict) or tuple(record) != _KEYS or record["id"] != job.id:
-            raise UserError(
-                f"{path} line {number} is no result for the input's program {number}, so it cannot be continued; "
-                "choose another output file or start anew with --fresh."
-            )
-        yield record, len(line)
 
 
 def _read_jobs(source: BinaryIO, quarantine: Quarantine, limits: Limits) -> Iterator[_Job]:
