@@ -1,5 +1,6 @@
 """What breaks off in a step, or asks it to stop, costs that step and nothing else."""
 
+import copy
 import multiprocessing
 import os
 import signal
@@ -9,7 +10,7 @@ import pytest
 import torch
 from rl_builders import copy_of, rl_config, same_weights, sums, taught_policy
 
-from gppo.policy import Checkpoints
+from gppo.policy import Checkpoints, Policy
 from gppo.rl import Watch, train_rl
 from gppo.rollout import LocalSampler
 from gppo.run import RunFolder, rollout_steps
@@ -209,11 +210,13 @@ def test_problems_that_changed(train):
 
 def test_dropout_draws_the_same_after_a_stop(train, taught):
     def dropping():
-        policy = copy_of(taught)
-        for layer in policy.model.model.layers:
+        model = copy.deepcopy(taught.model)
+        model.config.attention_dropout = 0.3  # where a policy looks whether it may pack
+        for layer in model.model.layers:
             layer.self_attn.attention_dropout = 0.3
-        policy.model.train()
-        return policy
+        model.set_attn_implementation("sdpa")
+        model.train()
+        return Policy(model, taught.tokenizer)
 
     policy, _ = train("whole", policy=dropping())
     plain, _ = train("plain")
