@@ -175,3 +175,17 @@ def test_a_restored_state_continues_identically(tmp_path):
     _run(restored, second, range(4, 8))
     assert torch.equal(second.matrix, whole.matrix)
     assert torch.equal(second.vector, whole.vector)
+
+
+def test_weights_that_are_no_numbers_are_refused():
+    model = _Model()
+    optimizer = _optimizer(model, learning_rate=0.1)
+    optimizer.refuse_infinite_weights()
+    with torch.no_grad():
+        model.vector[1] = math.inf
+    with pytest.raises(GppoError, match="diverged"):
+        optimizer.refuse_infinite_weights()
+    with torch.no_grad():
+        model.vector[1] = math.nan
+    with pytest.raises(GppoError, match="diverged"):
+        optimizer.refuse_infinite_weights()

@@ -282,23 +282,24 @@ def test_a_row_of_the_batch_gets_its_own_fields_back(policy):
 
 
 class TestGuard:
-    def test_a_poisoned_weight_is_skipped_counted_and_stops_the_run(self, policy):
+    @pytest.mark.parametrize(
+        ("groups", "bad", "why"), [(4, 3, "not finite in 3 updates in a row"), (2, 2, "weights that are not finite")]
+    )
+    def test_a_poisoned_weight_is_skipped_counted_and_stops_the_run(self, policy, groups, bad, why):
         sick = copy_of(policy)
-        batch = random_batch(policy, groups=2)
+        batch = random_batch(policy, groups=groups)
         with torch.no_grad():
             sick.model.model.layers[0].mlp.down_proj.weight[0, 0] = float("nan")
         before = copy.deepcopy(sick.model.state_dict())
         config = rl_config(mini_batch_prompts=1, optimizer={"warmup_steps": 0, "max_bad_updates": 3})
         optimizer = Optimizer(sick.model, config.optimizer, 10)
         updater = Updater(sick, optimizer, config)
-        update = updater.update(batch, config.resolved_stages()[0], seed=0, step=0, at=0)
-        assert update.metrics["bad_updates"] == 2
-        assert np.isnan(update.metrics["grad_norm"])
+        with pytest.raises(GppoError, match=why) as caught:
+            updater.update(batch, config.resolved_stages()[0], seed=0, step=0, at=0)
+        assert caught.value.exit_status == 1
+        assert optimizer.bad == bad
         for key, value in sick.model.state_dict().items():
             assert torch.equal(value.nan_to_num(7), before[key].nan_to_num(7)), key
-        with pytest.raises(GppoError, match="not finite in 3 updates in a row") as caught:
-            updater.update(batch, config.resolved_stages()[0], seed=0, step=1, at=1)
-        assert caught.value.exit_status == 1
 
     def test_a_broken_advantage_or_logprob_leaves_its_tokens_out(self, policy):
         batch = random_batch(policy, noise=0.2)

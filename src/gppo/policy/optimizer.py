@@ -82,6 +82,19 @@ class Optimizer:
             )
         return norm
 
+    def refuse_infinite_weights(self) -> None:
+        """A finite gradient may still throw the weights out of their range. One pass over them.
+
+        Raises:
+            GppoError: a weight is not a finite number.
+        """
+        largest = torch.stack(torch._foreach_norm([p.detach() for p in self.parameters], math.inf))
+        if not bool(largest.isfinite().all()):
+            raise GppoError(
+                "an update made weights that are not finite: the run has diverged; lower the learning rate, or continue "
+                "from an earlier checkpoint"
+            )
+
     def state_dict(self) -> dict[str, Any]:
         """Everything a resumed run needs."""
         counters = {"began": self.began, "steps": self.steps, "bad": self.bad, "in_a_row": self.bad_in_a_row}

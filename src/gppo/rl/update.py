@@ -123,6 +123,7 @@ class Updater:
                 learned_B[live] = True
                 seen.add(shown)
                 seen.grad_norms.append(self.optimizer.step(at=at))
+        self.optimizer.refuse_infinite_weights()  # a model that says nothing but NaN has no advantage to learn from
         log_ratio_N = seen.flat("log_ratio")
         metrics = update_diagnostics(
             log_ratio_N,
