@@ -18,13 +18,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (the field's own name)
 from transformers import GenerationConfig
-from world import characters, interleaved, machine, small_qwen3, spread, sums
 
 from gppo.policy import Policy
 from gppo.policy.chat import encode_prompt
 from gppo.rollout import LocalSampler, Request
 from gppo.rollout.local.prefill import first_logits, prefill
 from gppo.types import SamplingSettings
+from world import characters, interleaved, machine, small_qwen3, spread, sums
 
 GROUP = 8
 

@@ -1,4 +1,4 @@
-"""Decoders keep the rows' keys and values: our own for the Llama family, transformers' forward for every other model."""
+"""Decoders keep the rows' keys and values: our own for the Llama family, transformers' forward for the rest."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -88,7 +88,7 @@ class FamilyDecoder:
         size = max(columns + 1, min(max(columns + ROOM, 2 * before), self.longest + 1))
         if like is not None and not self.cache.keys:
             shapes = [(self.slots, k.shape[1], size, k.shape[3]) for k in like]
-            # What was never written is hidden from the scores, but a value takes part with weight 0: no NaN may be there.
+            # Keys that were never written are hidden; a value takes part with weight 0, and must not be NaN.
             self.cache = self.cache._replace(
                 keys=[torch.empty(s, dtype=self.dtype, device=self.device) for s in shapes],
                 values=[torch.zeros(s, dtype=self.dtype, device=self.device) for s in shapes],
