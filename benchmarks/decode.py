@@ -4,7 +4,8 @@
 
 The floor is the leanest compiled decode of this model that we know: weights packed into fewer products, all shapes
 static, one common position, every row as long as every other, no seeds, no stop tokens, no records but tokens and their
-logprobs. The ways take turns. Prints a table and one line of JSON.
+logprobs. Then ours beside ``generate()`` alone, where lengths have a long tail and where prompts are long. The ways take
+turns. Prints a table and one line of JSON.
 """
 
 import argparse
@@ -21,10 +22,22 @@ from transformers import GenerationConfig
 
 from gppo.policy import Policy
 from gppo.policy.chat import encode_prompt
-from gppo.rollout import LocalSampler, Request
+from gppo.rollout import LocalSampler, Request, requests_for
 from gppo.rollout.local.prefill import first_logits, prefill
 from gppo.types import SamplingSettings
-from world import characters, interleaved, machine, small_qwen3, spread, sums
+from world import (
+    EndsAt,
+    ForcedLengths,
+    Workload,
+    characters,
+    interleaved,
+    machine,
+    problems_of,
+    small_qwen3,
+    spread,
+    sums,
+    workload,
+)
 
 GROUP = 8
 
@@ -111,9 +124,32 @@ class Floor:
 
 
 def requests_of(policy: Policy, rows: int) -> list[Request]:
-    texts = [text for text in sums(40 * rows) if len(text) == 6][: rows // GROUP]
-    prompts = [encode_prompt(policy.tokenizer, ({"role": "user", "content": text},)) for text in texts]
+    prompts = [encode_prompt(policy.tokenizer, ({"role": "user", "content": text},)) for text in sums(rows // GROUP)]
     return [Request(f"p{i}", prompt, tuple(range(GROUP))) for i, prompt in enumerate(prompts)]
+
+
+def beside_generate(work: Workload, rounds: int) -> float:
+    """How many times faster than ``generate()`` responses of the workload's lengths are made."""
+    tokenizer = characters()
+    policy = Policy(small_qwen3(tokenizer), tokenizer)
+    sampler, settings = ForcedLengths(policy, work, 256), SamplingSettings()
+    requests, _ = requests_for(tokenizer, problems_of(work), GROUP, 1024)
+    ids = torch.from_numpy(np.repeat(np.stack([request.prompt_ids for request in requests]), GROUP, 0))
+    asked = GenerationConfig(max_new_tokens=int(work.lengths_PG.max()), do_sample=True, top_k=0, pad_token_id=0)
+
+    def generate() -> None:
+        ends = EndsAt(work.lengths_PG, tokenizer.eos_token_id)
+        out = policy.model.generate(
+            ids, attention_mask=torch.ones_like(ids), generation_config=asked, logits_processor=[ends]
+        )
+        assert out.shape[1] == ids.shape[1] + work.lengths_PG.max()
+
+    ways = {"ours": lambda: sampler.generate(requests, settings, seed=0, step=0), "generate()": generate}
+    spent = interleaved(ways, rounds)
+    rates = {name: spread([work.tokens / value for value in values]) for name, values in spent.items()}
+    for name, (middle, low, high) in rates.items():
+        print(f"{work.name + ', ' + name:28}{middle:10.0f}{low:11.0f}-{high:<8.0f}")
+    return rates["ours"][0] / rates["generate()"][0]
 
 
 def main() -> None:
@@ -160,16 +196,19 @@ def main() -> None:
         f"ours, {options.many} rows": lambda: sampler.generate(many, settings, seed=0, step=0),
     }
     spent = interleaved(ways, options.rounds)
-    print(f"{'way':24}{'tokens/s':>10}{'quartiles':>20}{'ours is':>10}")
+    print(f"{'way':28}{'tokens/s':>10}{'quartiles':>20}{'ours is':>10}")
     rates = {}
     for name, values in spent.items():
         tokens = (options.many if "rows" in name else options.rows) * options.tokens
         rates[name], low, high = spread([tokens / value for value in values])
-        print(f"{name:24}{rates[name]:10.0f}{low:11.0f}-{high:<8.0f}{rates['ours'] / rates[name]:9.2f}x")
+        print(f"{name:28}{rates[name]:10.0f}{low:11.0f}-{high:<8.0f}{rates['ours'] / rates[name]:9.2f}x")
     ratios = {name: rates["ours"] / rate for name, rate in rates.items() if name != "ours"}
     growth = ratios.pop(f"ours, {options.many} rows")
     print(f"time a token at {options.many} rows against {options.rows}: {growth:.3f}")
     print("first call, compiling included, s: " + ", ".join(f"{k[6:]} {v:.1f}" for k, v in seconds.items()))
+    for name in ("long-tailed", "long prompts"):
+        ratios[f"generate(), {name}"] = beside_generate(workload(name), max(5, options.rounds // 2))
+        print(f"{name}: ours is {ratios[f'generate(), {name}']:.2f}x generate()")
     line = {"benchmark": "decode", "unit": "tokens/s", "ours": rates["ours"], "peer": rates, "ratio": ratios}
     print(json.dumps({**line, "growth": growth, **seconds, "settings": vars(options), "machine": machine()}))
 

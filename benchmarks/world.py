@@ -6,11 +6,18 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+from transformers import LogitsProcessor, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+
+from gppo.policy import Policy
+from gppo.rollout import LocalSampler, Request
+from gppo.types import Problem, SamplingSettings
 
 _SPECIAL = ("<pad>", "<|im_start|>", "<|im_end|>", "user", "assistant")
 _TEMPLATE = (
@@ -65,16 +72,91 @@ def small_qwen3(tokenizer: PreTrainedTokenizerFast, *, context: int = 1024) -> Q
     return model.eval()
 
 
-def sums(count: int, tokens: int | None = None) -> list[str]:
-    """Questions of sums; with ``tokens`` the text of the prompt is filled up to that many characters."""
-    rng = random.Random(1)
-    texts = [f"{rng.randint(1, 99)}+{rng.randint(1, 99)}=" for _ in range(count)]
-    return texts if tokens is None else [text + "." * (tokens - len(text)) for text in texts]
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What is decoded: for every prompt a group of responses, each with a length of its own.
+
+    Args:
+        name: for the table.
+        texts: P questions.
+        lengths_PG: tokens of each response.
+    """
+
+    name: str
+    texts: tuple[str, ...]
+    lengths_PG: np.ndarray
+
+    @property
+    def tokens(self) -> int:
+        """Of all responses together."""
+        return int(self.lengths_PG.sum())
+
+
+def sums(count: int) -> list[str]:
+    """Different questions of one length."""
+    pairs = [(a, b) for a in range(10, 100) for b in range(10, 100)]
+    return [f"{a}+{b}=" for a, b in random.Random(1).sample(pairs, count)]
+
+
+def workload(name: str, prompts: int = 16, group: int = 8) -> Workload:
+    """``uniform``: 32 tokens each. ``long-tailed``: log-normal, median 64, sigma 1, at most 512. ``long prompts``: 512
+    tokens of prompt, 64 of response."""
+    texts, shape = sums(prompts), (prompts, group)
+    if name == "long-tailed":
+        drawn_PG = np.exp(np.log(64) + np.random.default_rng(0).standard_normal(shape))
+        return Workload(name, tuple(texts), np.clip(np.rint(drawn_PG), 1, 512).astype(np.int64))
+    if name == "long prompts":
+        around = len(
+            characters().apply_chat_template([{"role": "user", "content": ""}], add_generation_prompt=True)["input_ids"]
+        )
+        return Workload(name, tuple(text + "." * (512 - around - len(text)) for text in texts), np.full(shape, 64))
+    return Workload(name, tuple(texts), np.full(shape, 32))
+
+
+class ForcedLengths(LocalSampler):
+    """Every response has the length that the workload says; ``generate()`` is held to it by ``EndsAt``.
+
+    Compiled, as it is in every run that is long enough to be waited for.
+    """
+
+    def __init__(self, policy: Policy, work: Workload, max_rows: int, compiled: bool = True) -> None:
+        super().__init__(policy, max_rows, compiled)
+        self.work = work
+
+    def limit(self, request: Request, sample: int, settings: SamplingSettings) -> int:
+        """See ``LocalSampler``; problems are named by their number."""
+        return int(self.work.lengths_PG[int(request.problem_id), sample])
+
+
+class EndsAt(LogitsProcessor):
+    """Makes a row's last token the end of text, so that ``generate()`` knows it for finished; no other way costs less.
+
+    Args:
+        lengths_B: tokens of each row.
+        end: the end of text.
+    """
+
+    def __init__(self, lengths_B: np.ndarray, end: int) -> None:
+        self.last_B = torch.from_numpy(lengths_B.reshape(-1))
+        self.end = end
+        self.start: int | None = None
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Called once a token."""
+        if self.start is None:
+            self.start = input_ids.shape[1]
+        scores[input_ids.shape[1] - self.start + 1 >= self.last_B, self.end] = 1e9
+        return scores
+
+
+def problems_of(work: Workload) -> list[Problem]:
+    return [Problem(str(i), ({"role": "user", "content": text},), "math", "0") for i, text in enumerate(work.texts)]
 
 
 def machine() -> dict[str, Any]:
     """What the numbers were measured on."""
-    names = [line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")]
+    facts = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.split(":")[1].strip() for line in facts if line.startswith("model name")]
     return {
         "cpu": names[0] if names else platform.processor(),
         "cores": os.cpu_count(),

@@ -17,8 +17,8 @@ from gppo.rollout.local.steps import Steps
 from gppo.rollout.sampler import Request
 from gppo.types import Rollout, SamplingSettings, UserError
 
-#: Tokens that a call may decode, from which on compiling pays where the recipe leaves it open.
-COMPILE_TOKENS = 2**15
+#: Tokens that may be decoded, from which on the seconds of compiling come back.
+COMPILE_TOKENS = 2**21
 #: Tokens decoded between two looks at which rows have ended. On a GPU a look is a wait for the device.
 _LOOK_CPU, _LOOK_GPU = 4, 16
 
@@ -29,13 +29,16 @@ class LocalSampler:
     Args:
         policy: the model; always sampled with its current weights.
         max_rows: responses decoded side by side.
-        compiled: whether the decoding step is compiled; None compiles where a call may decode many tokens.
+        compiled: whether the decoding step is compiled; None compiles where many tokens may be decoded. What is
+            decided does not depend on earlier calls, so that a run that goes on decides as before.
+        calls: about how many calls like the first are to come.
     """
 
-    def __init__(self, policy: Policy, max_rows: int = 256, compiled: bool | None = None) -> None:
+    def __init__(self, policy: Policy, max_rows: int = 256, compiled: bool | None = None, *, calls: int = 1) -> None:
         self.policy = policy
         self.max_rows = max_rows
         self.compiled = compiled
+        self.calls = calls
         self._steps: dict[bool, Steps] = {}
 
     def generate(
@@ -147,7 +150,7 @@ class LocalSampler:
         """The fastest decoder that fits the model."""
         if not in_family(self.policy):
             return TransformersDecoder(self.policy, settings)
-        many = sum(row.limit for row in rows) >= COMPILE_TOKENS
+        many = self.calls * sum(row.limit for row in rows) >= COMPILE_TOKENS
         compiled = many if self.compiled is None else self.compiled
         if compiled not in self._steps:
             self._steps[compiled] = Steps(shape_of(self.policy), self.policy.device, compiled=compiled)
