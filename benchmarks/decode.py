@@ -4,8 +4,8 @@
 
 The floor is the leanest compiled decode of this model that we know: weights packed into fewer products, all shapes
 static, one common position, every row as long as every other, no seeds, no stop tokens, no records but tokens and their
-logprobs. Then ours beside ``generate()`` alone, where lengths have a long tail and where prompts are long. The ways take
-turns. Prints a table and one line of JSON.
+logprobs. Then ours beside ``generate()`` alone, where lengths have a long tail and where prompts are long. The ways
+take turns. Prints a table and one line of JSON.
 """
 
 import argparse
