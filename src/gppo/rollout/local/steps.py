@@ -38,6 +38,8 @@ class Steps:
         self.compiled = compiled
         self._ready: set[bool] = set()
         self._graphs: dict[tuple[int, int], _Graph] = {}
+        # One for all graphs: they run one after another, and what they give is copied out of it.
+        self._pool: Any = torch.cuda.graph_pool_handle() if device.type == "cuda" else None
 
     def padded_rows(self, rows: int) -> int:
         """Rows that are computed where so many are asked for: few sizes, so that graphs are few."""
@@ -145,7 +147,7 @@ class Steps:
     def _graph(self, step: "_Step", columns_L: Tensor, *state: Tensor) -> "_Graph":
         key = (len(state[0]), len(columns_L))
         if key not in self._graphs:
-            self._graphs[key] = _capture(step, columns_L, *state)
+            self._graphs[key] = _capture(self._pool, step, columns_L, *state)
         return self._graphs[key]
 
 
@@ -159,16 +161,20 @@ _COMPILED_LOGITS: Any = torch.compile(logits_after, fullgraph=True)
 
 @dataclass(frozen=True, slots=True)
 class _Graph:
-    """One step of so many rows over so many columns, with the memory that it reads and writes."""
+    """One step of so many rows over so many columns, with the memory that it reads and writes.
+
+    ``holds`` is what else a replay reads: it must live as long as the graph.
+    """
 
     tokens_B: Tensor
     position_B: Tensor
     uniforms_B: Tensor
     logprobs_B: Tensor
     replay: Callable[[], None]
+    holds: tuple[Any, ...]
 
 
-def _capture(step: _Step, columns_L: Tensor, tokens: Tensor, position: Tensor, uniforms: Tensor) -> _Graph:
+def _capture(pool: Any, step: _Step, columns_L: Tensor, tokens: Tensor, position: Tensor, uniforms: Tensor) -> _Graph:
     """Capture a step that turns its state into the next one's.
 
     The first run, which makes what a step needs once, writes to the cache what the replay will write again.
@@ -178,9 +184,9 @@ def _capture(step: _Step, columns_L: Tensor, tokens: Tensor, position: Tensor, u
     step(columns_L, tokens_B, position_B, uniforms_B)
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph, pool=pool):
         next_B, logprob_B, next_position_B = step(columns_L, tokens_B, position_B, uniforms_B)
         tokens_B.copy_(next_B)
         logprobs_B.copy_(logprob_B)
         position_B.copy_(next_position_B)
-    return _Graph(tokens_B, position_B, uniforms_B, logprobs_B, graph.replay)
+    return _Graph(tokens_B, position_B, uniforms_B, logprobs_B, graph.replay, (step, columns_L))
