@@ -5,8 +5,8 @@
 
 A step samples 16 prompts x 8 responses, judges them, and takes four optimizer steps of four prompts each. Both sides'
 judges cost nothing, every group has an advantage, and no step is logged or saved. TRL "tuned" is float32 without
-checkpointing, all rows of a mini-batch in one pass; "defaults" is what it does unless told otherwise: bfloat16 and
-gradient checkpointing. Lengths are forced: ours by each response's limit, TRL's by a logits processor that makes the
+checkpointing, all rows of a mini-batch in one pass; "defaults" is what it does unless told otherwise: bfloat16,
+gradient checkpointing, eight rows a pass (the mini-batches are made by accumulation). Lengths are forced: ours by each response's limit, TRL's by a logits processor that makes the
 end of text certain at the same position. Our step runs between TRL's, in the same process, so that a busy machine is
 as bad for both. Prints a table and one line of JSON.
 """
@@ -186,6 +186,13 @@ def beside_trl(work: Workload, rounds: int, warm_up: int, tuned: bool, step: Cal
     }
     if tuned:
         settings |= {"bf16": False, "gradient_checkpointing": False}
+    else:
+        passes = rows // UPDATES // 8
+        settings |= {
+            "per_device_train_batch_size": 8,
+            "steps_per_generation": UPDATES * passes,
+            "gradient_accumulation_steps": passes,
+        }
 
     def reward(completions: list, **_: Any) -> list[float]:
         return [float(i % 2) for i in range(len(completions))]
