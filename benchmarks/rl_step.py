@@ -6,9 +6,9 @@
 A step samples 16 prompts x 8 responses, judges them, and takes four optimizer steps of four prompts each. Both sides'
 judges cost nothing, every group has an advantage, and no step is logged or saved. TRL "tuned" is float32 without
 checkpointing, all rows of a mini-batch in one pass; "defaults" is what it does unless told otherwise: bfloat16,
-gradient checkpointing, eight rows a pass (the mini-batches are made by accumulation). Lengths are forced: ours by each response's limit, TRL's by a logits processor that makes the
-end of text certain at the same position. Our step runs between TRL's, in the same process, so that a busy machine is
-as bad for both. Prints a table and one line of JSON.
+gradient checkpointing, eight rows a pass (the mini-batches are made by accumulation). Lengths are forced: ours by each
+response's limit, TRL's by a logits processor that makes the end of text certain at the same position. Our step runs
+between TRL's, in the same process, so that a busy machine is as bad for both. Prints a table and one line of JSON.
 """
 
 import argparse
