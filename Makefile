@@ -6,10 +6,11 @@ STAMP := $(VENV)/.installed
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$p && break; done)
+TRL_VENV := .venv-trl
 CAREFUL := src/gppo/objectives/*,src/gppo/config/*,src/gppo/records/*
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-seeds test chaos check format clean
+.PHONY: help venv demo demo-seeds test chaos check format bench bench-trl clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -50,6 +51,19 @@ format: $(STAMP)  ## rewrite the files in the house style
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+bench: $(STAMP)  ## decoding beside its floor and generate(); how a step grows
+	$(BIN)/python benchmarks/decode.py
+	$(BIN)/python benchmarks/growth.py
+
+bench-trl: $(TRL_VENV)/.installed  ## a whole RL step beside TRL's; makes .venv-trl for it
+	$(TRL_VENV)/bin/python benchmarks/rl_step.py
+
+$(TRL_VENV)/.installed: pyproject.toml constraints/core.txt constraints/trl.txt
+	$(PYTHON) -m venv $(TRL_VENV)
+	$(TRL_VENV)/bin/pip install --disable-pip-version-check -q -c constraints/core.txt torch
+	$(TRL_VENV)/bin/pip install --disable-pip-version-check -q -c constraints/core.txt -c constraints/trl.txt -e . trl
+	@touch $@
+
 clean:  ## remove the environment and everything that tools wrote; runs/ stays
-	rm -rf $(VENV) build dist .coverage .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(TRL_VENV) build dist .coverage .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

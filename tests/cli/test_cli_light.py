@@ -74,6 +74,15 @@ def test_verify_math_round_trip_needs_no_torch(tmp_path):
     assert [(row["line"], row["reason"].split(":")[0]) for row in bad] == [(3, "not JSON"), (6, "no 'response'")]
 
 
+def test_verify_code_needs_no_torch(tmp_path):
+    tests = {"inputs": ["3\n", "4\n"], "outputs": ["6\n", "9\n"], "fn_name": None}
+    write_lines(tmp_path / "in.jsonl", [{"id": "a", "code": "print(2 * int(input()))", "tests": tests}])
+    done = loaded_by(COMMAND.format(arguments=["verify", "code", "in.jsonl", "out.jsonl"]), tmp_path)
+    assert "status: 0\nloaded: []" in done.stdout
+    (found,) = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert (found["passed"], found["total"], found["cases"]) == (1, 2, ["PASS", "WA"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -7,9 +7,12 @@ from tiny_models import tiny_model, tiny_policy
 from torch import nn
 
 from gppo.policy import Policy
-from gppo.rollout.local.decoders import FamilyDecoder, TransformersDecoder, decoder_for, in_family
-from gppo.rollout.local.prefill import prefill
-from gppo.types import UserError
+from gppo.rollout.local import decoders
+from gppo.rollout.local.decoders import FamilyDecoder, TransformersDecoder
+from gppo.rollout.local.family import in_family, logits_after, shape_of
+from gppo.rollout.local.prefill import first_logits, prefill
+from gppo.rollout.local.steps import Steps
+from gppo.types import SamplingSettings, UserError
 
 LENGTHS = (1, 17, 6)  # of the prompts
 ROWS = (2, 1, 3)  # that decode from each
@@ -95,15 +98,29 @@ def _full(policy: Policy, prompts: list[np.ndarray], said_Bt: np.ndarray) -> lis
     return out
 
 
+def _own(policy: Policy) -> FamilyDecoder:
+    steps = Steps(shape_of(policy), policy.device, compiled=False)
+    return FamilyDecoder(policy, sum(ROWS), 64, SamplingSettings(), steps)
+
+
+def _own_step(policy: Policy, decoder: FamilyDecoder, as_sums: bool, tokens_B: np.ndarray, position_B: np.ndarray):
+    decoder.reserve(int(position_B.max()) + 1)
+    columns_L = decoder.columns_C[: position_B.max() + 3]
+    tokens, position = torch.from_numpy(tokens_B), torch.from_numpy(position_B)
+    return logits_after(shape_of(policy), decoder.weights, decoder.cache, columns_L, tokens, position, as_sums=as_sums)
+
+
 @torch.inference_mode()
-def _worst(policy: Policy, kind: type, leave_at: int | None = 9, **options) -> float:
+def _worst(policy: Policy, way: str, leave_at: int | None = 9) -> float:
     """The largest difference of a decoder's logits from the full forward; two rows leave on the way."""
     policy.model.eval()
     prompts, said_Bt = _texts()
     expected = _full(policy, prompts, said_Bt)
-    start = prefill(policy, prompts, ROWS)
-    decoder = kind(policy, start, **options)
-    alive, logits_bV, worst = np.arange(len(said_Bt)), start.logits_BV, 0.0
+    sources = [source for source, rows in zip(prefill(policy, prompts), ROWS, strict=True) for _ in range(rows)]
+    decoder = _own(policy) if way != "transformers" else TransformersDecoder(policy, SamplingSettings())
+    decoder.admit(np.arange(len(sources)), sources)
+    start_B = np.array([source.length for source in sources])
+    alive, logits_bV, worst = np.arange(len(said_Bt)), first_logits(sources), 0.0
     for t in range(STEPS + 1):
         wanted_bV = torch.stack([expected[row][t] for row in alive])
         worst = max(worst, float((logits_bV - wanted_bV).abs().max()))
@@ -112,45 +129,80 @@ def _worst(policy: Policy, kind: type, leave_at: int | None = 9, **options) -> f
         if t == leave_at:
             stay = np.array([0, 2, 5, 3])
             alive = alive[stay]
-            decoder.keep(torch.from_numpy(stay))
-        logits_bV = decoder.step(torch.from_numpy(said_Bt[alive, t]))
+            decoder.keep(stay)
+        tokens_b, position_b = said_Bt[alive, t], start_B[alive] + t
+        if isinstance(decoder, FamilyDecoder):
+            logits_bV = _own_step(policy, decoder, way == "sums", tokens_b, position_b)
+        else:
+            logits_bV = decoder.step(torch.from_numpy(tokens_b), torch.from_numpy(position_b))
     return worst
 
 
+@pytest.mark.parametrize("way", ["sums", "products"])
 @pytest.mark.parametrize("name", FAMILY)
-def test_our_own_step_equals_the_full_forward(name):
+def test_our_own_step_equals_the_full_forward(name, way, monkeypatch):
+    monkeypatch.setattr(decoders, "ROOM", 4)  # the cache grows on the way
     family, options = FAMILY[name]
     policy = tiny_policy(family, **options)
     assert in_family(policy)
-    # Room for 4 tokens at first: the cache grows twice.
-    assert _worst(policy, FamilyDecoder, room=4) < 1e-5
+    assert _worst(policy, way) < 1e-5
 
 
 @pytest.mark.parametrize("name", ["Qwen3", "Llama, YaRN positions"])
 def test_our_own_step_equals_the_full_forward_with_all_rows_to_the_end(name):
     family, options = FAMILY[name]
-    assert _worst(tiny_policy(family, **options), FamilyDecoder, leave_at=None) < 1e-5
+    assert _worst(tiny_policy(family, **options), "products", leave_at=None) < 1e-5
+
+
+@torch.inference_mode()
+def test_a_slot_is_used_again_by_another_prompt():
+    policy = tiny_policy()
+    policy.model.eval()
+    prompts, said_Bt = _texts()
+    expected = _full(policy, prompts, said_Bt)
+    first, second, third = prefill(policy, prompts)
+    decoder = _own(policy)
+    decoder.admit(np.array([0, 1]), [second, second])
+    for t in range(5):  # other tokens, more of them than the next prompt has
+        _own_step(policy, decoder, False, np.array([t, 9]), np.array([17 + t, 17 + t]))
+    decoder.admit(np.array([1]), [third])  # row 3; slot 0 goes on
+    for t in range(STEPS):
+        tokens_B, position_B = np.array([8, said_Bt[3, t]]), np.array([22 + t, 6 + t])
+        logits_BV = _own_step(policy, decoder, False, tokens_B, position_B)
+        assert float((logits_BV[1] - expected[3][t + 1]).abs().max()) < 1e-5
+    decoder.admit(np.array([0]), [first])  # row 0
+    logits_BV = _own_step(policy, decoder, False, np.array([said_Bt[0, 0], 1]), np.array([1, 6 + STEPS]))
+    assert float((logits_BV[0] - expected[0][1]).abs().max()) < 1e-5
+
+
+@torch.inference_mode()
+def test_the_cache_follows_real_lengths_not_the_longest_possible():
+    policy = tiny_policy(max_position_embeddings=100_000)
+    source = prefill(policy, _texts()[0])[1]
+    steps = Steps(shape_of(policy), policy.device, compiled=False)
+    decoder = FamilyDecoder(policy, 1, 100_000, SamplingSettings(), steps)
+    decoder.admit(np.array([0]), [source])
+    uniforms = np.full((1, 4), 0.5)
+    for t in range(0, 200, 4):
+        decoder.run(np.array([1]), np.array([17 + t]), uniforms)
+        assert 17 + t + 4 < decoder.cache.keys[0].shape[2] <= 2 * (17 + t + 4) + decoders.ROOM
+    bounded = FamilyDecoder(policy, 1, 21, SamplingSettings(), steps)
+    bounded.admit(np.array([0]), [source])
+    bounded.run(np.array([1]), np.array([17]), uniforms)
+    assert bounded.cache.keys[0].shape[2] == 22
 
 
 @pytest.mark.parametrize("name", FAMILY | OTHERS)
 def test_transformers_step_equals_the_full_forward(name):
     family, options = (FAMILY | OTHERS)[name]
     policy = tiny_policy(family, **options)
-    assert _worst(policy, TransformersDecoder) < 1e-5
+    assert _worst(policy, "transformers") < 1e-5
 
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_other_models_are_left_to_transformers(name):
     family, options = OTHERS[name]
-    policy = tiny_policy(family, **options)
-    assert not in_family(policy)
-    with torch.inference_mode():
-        start = prefill(policy, *_prompts_and_rows())
-        assert isinstance(decoder_for(policy, start), TransformersDecoder)
-
-
-def _prompts_and_rows():
-    return _texts()[0], ROWS
+    assert not in_family(tiny_policy(family, **options))
 
 
 @pytest.mark.parametrize("kind", ["dynamic", "longrope"])
@@ -159,7 +211,7 @@ def test_rotations_that_depend_on_the_length_are_left_to_transformers(kind):
     rope = LONGROPE if kind == "longrope" else {"rope_type": "dynamic", "rope_theta": 10_000.0, "factor": 2.0}
     policy = tiny_policy("Llama", rope_parameters=rope, max_position_embeddings=64)
     assert not in_family(policy)
-    assert _worst(policy, TransformersDecoder) < 1e-5
+    assert _worst(policy, "transformers") < 1e-5
 
 
 class _Adapted(nn.Module):
@@ -188,7 +240,7 @@ def test_models_with_adapters_inside_are_left_to_transformers(where):
     setattr(parent, name, _Adapted(getattr(parent, name)))
     policy = Policy(model, tiny_policy().tokenizer)
     assert not in_family(policy)
-    assert _worst(policy, TransformersDecoder) < 1e-5
+    assert _worst(policy, "transformers") < 1e-5
 
 
 def test_prompts_of_a_batch_do_not_meet(monkeypatch):
@@ -198,26 +250,32 @@ def test_prompts_of_a_batch_do_not_meet(monkeypatch):
     policy.model.eval()
     prompts, _ = _texts()
     with torch.inference_mode():
-        together = prefill(policy, prompts, ROWS)
+        together = prefill(policy, prompts)
         monkeypatch.setattr(module, "PREFILL_TOKENS", 1)  # each prompt in a forward of its own
-        alone = prefill(policy, prompts, ROWS)
-    torch.testing.assert_close(together.logits_BV, alone.logits_BV, rtol=1e-5, atol=1e-5)
-    for one, other in zip(together.keys + together.values, alone.keys + alone.values, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
-    assert together.pad_B.tolist() == [16, 16, 0, 11, 11, 11]
-    # Left of a prompt there is nothing.
-    assert not together.keys[0][0, :, :16].any()
+        alone = prefill(policy, prompts)
+    assert len({id(source.prompts) for source in together}) == 1
+    assert len({id(source.prompts) for source in alone}) == 3
+    torch.testing.assert_close(first_logits(together), first_logits(alone), rtol=1e-5, atol=1e-5)
+    for one, other in zip(together, alone, strict=True):
+        assert one.length == other.length
+        for mine, theirs in zip(
+            one.prompts.keys + one.prompts.values, other.prompts.keys + other.prompts.values, strict=True
+        ):
+            torch.testing.assert_close(
+                mine[one.index, :, : one.length], theirs[other.index, :, : one.length], rtol=1e-5, atol=1e-5
+            )
 
 
 def test_a_model_without_keys_and_values_is_a_sentence():
     config = {"hidden_size": 32, "state_size": 4, "num_hidden_layers": 2, "pad_token_id": 256}
     policy = Policy(tiny_model("Mamba", **config), tiny_policy().tokenizer, max_context=64)
     with torch.inference_mode(), pytest.raises(UserError, match="keys and values") as caught:
-        prefill(policy, *_prompts_and_rows())
+        prefill(policy, _texts()[0])
     assert "\n" not in str(caught.value)
 
 
-def test_bfloat16_is_close():
+@pytest.mark.parametrize("as_sums", [True, False])
+def test_bfloat16_is_close(as_sums):
     policy = tiny_policy("Qwen3", dtype=torch.bfloat16)
     reference = tiny_policy("Qwen3", dtype=torch.bfloat16)
     reference.model.float()
@@ -225,9 +283,11 @@ def test_bfloat16_is_close():
     prompts, said_Bt = _texts()
     expected = _full(reference, prompts, said_Bt)
     with torch.inference_mode():
-        start = prefill(policy, prompts, ROWS)
-        decoder = FamilyDecoder(policy, start)
-        logits_BV = decoder.step(torch.from_numpy(said_Bt[:, 0]))
+        sources = [source for source, rows in zip(prefill(policy, prompts), ROWS, strict=True) for _ in range(rows)]
+        decoder = _own(policy)
+        decoder.admit(np.arange(len(sources)), sources)
+        start_B = np.array([source.length for source in sources])
+        logits_BV = _own_step(policy, decoder, as_sums, said_Bt[:, 0], start_B)
     assert logits_BV.isfinite().all()
     wanted_BV = torch.stack([row[1] for row in expected])
     assert float((logits_BV.float() - wanted_BV).norm() / wanted_BV.norm()) < 0.05

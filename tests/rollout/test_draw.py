@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from gppo.rollout.local.draw import draw, sampled_distribution
+from gppo.rollout.local.draw import BLOCK, draw, sampled_distribution
 from gppo.types import SamplingSettings
 
 ALMOST_ONE = 1 - 2**-53
@@ -176,3 +176,20 @@ def test_edges_stay_in_place_over_a_large_vocabulary():
     uniforms = (torch.arange(8, dtype=torch.float64) + 0.3) / 8
     tokens, _ = _draw_all(torch.zeros(1, vocabulary), uniforms)
     assert (tokens - (uniforms * vocabulary).long()).abs().max() <= 1
+
+
+def test_blocks_of_a_large_vocabulary_do_not_show():
+    generator = torch.Generator().manual_seed(0)
+    logits = 3 * torch.randn(64, 5 * BLOCK + 77, generator=generator)
+    logits[:32, BLOCK : 3 * BLOCK] = -math.inf  # blocks without any mass
+    logits[:16, 4 * BLOCK :] = -math.inf  # and none at the end
+    uniforms = torch.rand(64, generator=generator, dtype=torch.float64)
+    uniforms[::4], uniforms[1::4] = ALMOST_ONE, 0.0
+    cumulated = logits.log_softmax(-1).double().exp().cumsum(-1)
+    plainly = torch.searchsorted(cumulated, uniforms[:, None] * cumulated[:, -1:], right=True).squeeze(1)
+    tokens, logprobs = draw(logits, uniforms, PLAIN)
+    assert torch.equal(tokens[uniforms < ALMOST_ONE], plainly[uniforms < ALMOST_ONE])
+    assert logprobs.isfinite().all()
+    # At the upper end the last token with any mass, or one so rare before it that rounding decides.
+    for row in range(0, 64, 4):
+        assert cumulated[row, tokens[row]] >= cumulated[row, -1] * (1 - 1e-9)

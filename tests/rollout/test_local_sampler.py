@@ -7,6 +7,10 @@ from tiny_models import TOKENIZER, tiny_model
 
 from gppo.policy import Policy
 from gppo.rollout import LocalSampler, Request, requests_for
+from gppo.rollout.local import sampler as sampling
+from gppo.rollout.local.decoders import FamilyDecoder
+from gppo.rollout.local.prefill import prefill
+from gppo.rollout.local.steps import Steps
 from gppo.types import Problem, Rollout, SamplingSettings, UserError
 
 SETTINGS = SamplingSettings(max_tokens=24)
@@ -226,6 +230,49 @@ def test_truncated_sampling_stays_within_its_tokens():
         chosen = index == torch.from_numpy(rollout.response_ids)[:, None]
         assert chosen.any(1).all()
         assert np.abs(best.log_softmax(-1)[chosen].numpy() - rollout.sampled_logprobs).max() < 1e-5
+
+
+def test_a_free_slot_is_filled_at_once(monkeypatch):
+    policy, shapes, run = _policy(stops=30), [], FamilyDecoder.run
+    monkeypatch.setattr(FamilyDecoder, "run", lambda self, *state: shapes.append(state[2].shape) or run(self, *state))
+    groups = _generate(policy, _requests((3, 9, 5, 1, 2, 8, 4, 4), samples=5), max_rows=4)
+    lengths = [len(r.response_ids) for group in groups for r in group]
+    assert max(lengths) == 24 > 2 * np.mean(lengths)  # waves of rows would wait for the longest
+    decoded = sum(rows * tokens for rows, tokens in shapes)
+    # Beyond what was asked for: up to three tokens after an end, and the last rows' idle neighbours.
+    assert decoded <= sum(length - 1 + 3 for length in lengths) + 3 * 24
+    assert all(rows == 4 for rows, _ in shapes)
+
+
+@pytest.mark.parametrize("family", ["Qwen3", "Phi3"])
+def test_every_prompt_is_computed_once(monkeypatch, family):
+    computed = []
+
+    def spy(policy, prompts):
+        computed.extend(prompt.tolist() for prompt in prompts)
+        return prefill(policy, prompts)
+
+    monkeypatch.setattr(sampling, "prefill", spy)
+    requests = _requests((3, 20, 1, 9, 4), samples=5)
+    _generate(_policy(family, stops=12), requests, max_rows=3)
+    assert sorted(computed) == sorted(request.prompt_ids.tolist() for request in requests)
+
+
+def test_compiling_is_decided_by_what_is_to_come_and_not_by_what_was(monkeypatch):
+    policy = _policy()
+    monkeypatch.setattr(sampling, "COMPILE_TOKENS", 12 * 24 * 10)
+    for calls, compiled in ((9, False), (10, True)):
+        sampler, asked = LocalSampler(policy, calls=calls), []
+        monkeypatch.setattr(
+            sampling,
+            "Steps",
+            lambda shape, device, *, compiled, asked=asked: (
+                asked.append(compiled) or Steps(shape, device, compiled=False)
+            ),
+        )
+        for _ in range(20):
+            sampler.generate(_requests(), SETTINGS, seed=0, step=0)
+        assert asked == [compiled]
 
 
 def test_draws_follow_the_distribution():

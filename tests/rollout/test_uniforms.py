@@ -38,22 +38,40 @@ def test_numbers_are_uniform():
     assert abs(np.corrcoef(firsts[:-1], firsts[1:])[0, 1]) < 0.15
 
 
-@pytest.mark.parametrize("block", [1, 3, 64])
-def test_blocks_do_not_show(block):
-    uniforms = Uniforms([uniform_stream(0, 0, "p", i) for i in range(3)], block=block)
-    seen = np.stack([uniforms.next_B().copy() for _ in range(10)], axis=1)
+def _filled(rows: int, block: int) -> Uniforms:
+    uniforms = Uniforms(rows, block)
+    for i in range(rows):
+        uniforms.put(i, uniform_stream(0, 0, "p", i))
+    return uniforms
+
+
+@pytest.mark.parametrize("block", [3, 4, 64])
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_blocks_do_not_show(block, count):
+    uniforms = _filled(3, block)
+    seen = np.concatenate([uniforms.take(np.arange(3), count) for _ in range(10)], axis=1)
     for i in range(3):
-        assert np.array_equal(seen[i], _numbers(0, 0, "p", i))
+        assert np.array_equal(seen[i], _numbers(0, 0, "p", i, count=10 * count))
 
 
 @pytest.mark.parametrize("block", [1, 4, 64])
 def test_rows_that_stay_go_on_where_they_were(block):
-    uniforms = Uniforms([uniform_stream(0, 0, "p", i) for i in range(4)], block=block)
+    uniforms = _filled(4, block)
     for _ in range(3):
-        uniforms.next_B()
-    uniforms.keep(np.array([1, 3]))
+        uniforms.take(np.arange(4), 1)
+    uniforms.keep(np.array([3, 1]))
     for t in range(3, 6):
-        assert uniforms.next_B().tolist() == [_numbers(0, 0, "p", 1)[t], _numbers(0, 0, "p", 3)[t]]
+        expected = [_numbers(0, 0, "p", 3)[t], _numbers(0, 0, "p", 1)[t]]
+        assert uniforms.take(np.arange(2), 1)[:, 0].tolist() == expected
     uniforms.keep(np.array([1]))
     for t in range(6, 10):
-        assert uniforms.next_B().tolist() == [_numbers(0, 0, "p", 3)[t]]
+        assert uniforms.take(np.arange(1), 1).tolist() == [[_numbers(0, 0, "p", 1)[t]]]
+
+
+def test_a_slot_that_is_filled_again_starts_from_the_first_number():
+    uniforms = _filled(2, 8)
+    uniforms.take(np.arange(2), 5)
+    uniforms.put(0, uniform_stream(0, 0, "q", 0))
+    taken = uniforms.take(np.array([1, 0]), 6)
+    assert np.array_equal(taken[0], _numbers(0, 0, "p", 1, count=11)[5:])
+    assert np.array_equal(taken[1], _numbers(0, 0, "q", 0, count=6))

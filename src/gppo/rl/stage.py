@@ -45,8 +45,8 @@ def run_rl(recipe: Recipe, run: RunFolder, policy: Policy) -> None:
             )
     # The reference is the model as the recipe gives it, before any checkpoint of this run is put into the policy.
     reference = Policy(copy.deepcopy(policy.model).eval(), policy.tokenizer) if config.kl.beta > 0 else None
-    sampler = LocalSampler(policy, config.sampler_rows)
     steps = sum(stage.steps for stage in stages)
+    sampler = LocalSampler(policy, config.sampler_rows, calls=steps)
     reward = config.reward
     limits = Limits(seconds=reward.code_seconds, memory_mb=reward.code_memory_mb)
     newest = Checkpoints(run.checkpoints / "rl").latest()

@@ -1,178 +1,195 @@
-"""One decoding step for all rows: our own for the Llama family, transformers' forward for every other model."""
+"""Decoders keep the rows' keys and values: our own for the Llama family, transformers' forward for the rest."""
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (the field's own name)
 from transformers import DynamicCache
 
 from gppo.policy import Policy
-from gppo.policy.head import is_plain
-from gppo.rollout.local.prefill import Prefilled
+from gppo.rollout.local.draw import draw
+from gppo.rollout.local.family import Cache, weights_of
+from gppo.rollout.local.prefill import Source, by_forward
+from gppo.rollout.local.steps import Steps
+from gppo.types import SamplingSettings
 
-_FAMILY = ("qwen3", "qwen2", "llama")
-#: Rotations that depend on the position alone, not on the longest position asked for.
-_FIXED_ROTATIONS = ("default", "linear", "llama3", "yarn")
+#: Columns by which a cache grows at least.
+ROOM = 64
 
 
 class Decoder(Protocol):
-    """Keeps the rows' keys and values."""
+    """Slots 0 .. n - 1 hold rows; each row has a position of its own.
 
-    def step(self, tokens_B: Tensor) -> Tensor:
-        """Append one token a row; logits [B, V] of the next."""
+    Attributes:
+        refills: whether a slot can be filled while rows are under way in others.
+    """
+
+    refills: bool
+
+    def admit(self, slots: np.ndarray, sources: Sequence[Source]) -> None:
+        """Put a prompt's keys and values into each of the slots."""
         ...
 
-    def keep(self, rows: Tensor) -> None:
-        """Go on with these rows only."""
+    def run(self, tokens_B: np.ndarray, position_B: np.ndarray, uniforms_BK: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Append K tokens to each row, without waiting for the device in between.
+
+        Args:
+            tokens_B: the last token of slots 0 .. B - 1, which is not in the cache yet.
+            position_B: its position.
+            uniforms_BK: for the draws.
+
+        Returns:
+            the drawn tokens_BK and their logprobs_BK, on the device.
+        """
+        ...
+
+    def worth_closing_up(self, alive: int, count: int) -> bool:
+        """Whether finished rows should leave: ``alive`` of ``count`` go on."""
+        ...
+
+    def keep(self, order: np.ndarray) -> None:
+        """Go on with these slots only, as slots 0, 1, ..."""
         ...
 
 
 class FamilyDecoder:
-    """Qwen3, Qwen2 and Llama in plain torch over a growing static cache, with the model's own weights.
+    """Qwen3, Qwen2 and Llama over a static cache that grows by doubling, with the model's own weights.
 
     Args:
         policy: the model.
-        start: the prompts' caches.
-        room: response tokens to make room for at first; the cache doubles when it is full.
+        slots: rows side by side.
+        longest: columns that the longest row may come to need.
+        settings: of the draws.
+        steps: how a step is run.
     """
 
-    def __init__(self, policy: Policy, start: Prefilled, room: int = 128) -> None:
-        self.base: Any = policy.model.model
-        self.head: Any = policy.head
-        config = policy.config
-        self.heads = config.num_attention_heads
-        self.kv_heads = config.num_key_value_heads
-        self.head_dim = start.keys[0].shape[-1]
-        self.epsilon = config.rms_norm_eps
-        self.used = start.keys[0].shape[2]
-        self.pad_B = start.pad_B
-        self.keys = [F.pad(k, (0, 0, 0, room)) for k in start.keys]
-        self.values = [F.pad(v, (0, 0, 0, room)) for v in start.values]
-        self._grow_tables()
+    refills = True
 
-    def _grow_tables(self) -> None:
-        """Rotations of all positions, and which columns of each row hold nothing."""
-        columns = torch.arange(self.keys[0].shape[2], device=self.pad_B.device)
-        cos_1LD, sin_1LD = self.base.rotary_emb(self.keys[0], columns[None])
-        self.cos_LD, self.sin_LD = cos_1LD[0], sin_1LD[0]
-        empty_BL = columns[None] < self.pad_B[:, None]
-        self.bias_B11L = torch.zeros_like(empty_BL, dtype=self.keys[0].dtype).masked_fill_(empty_BL, -torch.inf)[
-            :, None, None
-        ]
+    def __init__(self, policy: Policy, slots: int, longest: int, settings: SamplingSettings, steps: Steps) -> None:
+        self.rotary: Any = policy.model.model.rotary_emb  # type: ignore[union-attr]
+        self.weights = weights_of(policy)
+        # One more: a compiled step must never see all slots at once, or it would be made anew for that.
+        self.slots = steps.padded_rows(slots) + 1
+        self.longest = longest
+        self.settings = settings
+        self.steps = steps
+        self.device, self.dtype = policy.device, policy.head.weight.dtype
+        self.cache = Cache([], [], torch.empty(0), torch.empty(0))
+        self.columns_C = torch.empty(0)
 
-    def _norm(self, x: Tensor, weight: Tensor) -> Tensor:
-        return F.rms_norm(x, weight.shape, weight, self.epsilon)
-
-    def _rotate(self, x_BhD: Tensor, cos_B1D: Tensor, sin_B1D: Tensor) -> Tensor:
-        first, second = x_BhD.chunk(2, dim=-1)
-        return x_BhD * cos_B1D + torch.cat((-second, first), dim=-1) * sin_B1D
-
-    def step(self, tokens_B: Tensor) -> Tensor:
-        """Append one token a row; logits [B, V] of the next."""
-        if self.used == self.keys[0].shape[2]:
-            self.keys = [F.pad(k, (0, 0, 0, self.used)) for k in self.keys]
-            self.values = [F.pad(v, (0, 0, 0, self.used)) for v in self.values]
-            self._grow_tables()
-        rows, end = len(tokens_B), self.used + 1
-        position_B = self.used - self.pad_B
-        cos_B1D, sin_B1D = self.cos_LD[position_B][:, None], self.sin_LD[position_B][:, None]
-        bias_B11L = self.bias_B11L[..., :end]
-        x_BH = F.embedding(tokens_B, self.base.embed_tokens.weight)
-        for layer, keys, values in zip(self.base.layers, self.keys, self.values, strict=True):
-            attention, mlp = layer.self_attn, layer.mlp
-            h_BH = self._norm(x_BH, layer.input_layernorm.weight)
-            q_BhD = F.linear(h_BH, attention.q_proj.weight, attention.q_proj.bias).view(rows, self.heads, self.head_dim)
-            k_BhD = F.linear(h_BH, attention.k_proj.weight, attention.k_proj.bias).view(
-                rows, self.kv_heads, self.head_dim
+    def reserve(self, columns: int, like: Sequence[Tensor] | None = None) -> None:
+        """Make room for so many columns."""
+        before = len(self.columns_C)
+        if columns < before:
+            return
+        size = max(columns + 1, min(max(columns + ROOM, 2 * before), self.longest + 1))
+        if like is not None and not self.cache.keys:
+            shapes = [(self.slots, k.shape[1], size, k.shape[3]) for k in like]
+            # Keys that were never written are hidden; a value takes part with weight 0, and must not be NaN.
+            self.cache = self.cache._replace(
+                keys=[torch.empty(s, dtype=self.dtype, device=self.device) for s in shapes],
+                values=[torch.zeros(s, dtype=self.dtype, device=self.device) for s in shapes],
             )
-            v_BhD = F.linear(h_BH, attention.v_proj.weight, attention.v_proj.bias).view(
-                rows, self.kv_heads, self.head_dim
-            )
-            if hasattr(attention, "q_norm"):
-                q_BhD = self._norm(q_BhD, attention.q_norm.weight)
-                k_BhD = self._norm(k_BhD, attention.k_norm.weight)
-            keys[:, :, self.used] = self._rotate(k_BhD, cos_B1D, sin_B1D)
-            values[:, :, self.used] = v_BhD
-            q_BkgD = self._rotate(q_BhD, cos_B1D, sin_B1D).view(rows, self.kv_heads, -1, self.head_dim)
-            scores = q_BkgD @ keys[:, :, :end].transpose(-1, -2) * attention.scaling + bias_B11L
-            weights = scores.float().softmax(-1).to(scores.dtype)
-            mixed_BH = (weights @ values[:, :, :end]).reshape(rows, -1)
-            x_BH = x_BH + F.linear(mixed_BH, attention.o_proj.weight, attention.o_proj.bias)
-            h_BH = self._norm(x_BH, layer.post_attention_layernorm.weight)
-            gated = F.silu(F.linear(h_BH, mlp.gate_proj.weight)) * F.linear(h_BH, mlp.up_proj.weight)
-            x_BH = x_BH + F.linear(gated, mlp.down_proj.weight)
-        self.used = end
-        x_BH = self._norm(x_BH, self.base.norm.weight)
-        return F.linear(x_BH, self.head.weight, self.head.bias)
+        else:
+            for tensors in (self.cache.keys, self.cache.values):
+                for layer, old in enumerate(tensors):  # one at a time: the old one goes before the next is made
+                    tensors[layer] = F.pad(old, (0, 0, 0, size - before))
+        self.columns_C = torch.arange(size, device=self.device)
+        cos_1CD, sin_1CD = self.rotary(self.cache.keys[0], self.columns_C[None])
+        self.cache = self.cache._replace(cos_CD=cos_1CD[0], sin_CD=sin_1CD[0])
+        self.steps.moved()
 
-    def keep(self, rows: Tensor) -> None:
-        """Go on with these rows only."""
-        self.pad_B = self.pad_B[rows]
-        self.keys = [k[rows] for k in self.keys]
-        self.values = [v[rows] for v in self.values]
-        self.bias_B11L = self.bias_B11L[rows]
+    def admit(self, slots: np.ndarray, sources: Sequence[Source]) -> None:
+        """Put a prompt's keys and values into each of the slots."""
+        for prompts, rows, index in by_forward(sources):
+            width = prompts.keys[0].shape[2]
+            self.reserve(width, prompts.keys)
+            to, of = torch.from_numpy(slots[rows]).to(self.device), torch.from_numpy(index).to(self.device)
+            for mine, theirs in zip(self.cache.keys + self.cache.values, prompts.keys + prompts.values, strict=True):
+                mine[to, :, :width] = theirs[of]
+
+    def run(self, tokens_B: np.ndarray, position_B: np.ndarray, uniforms_BK: np.ndarray) -> tuple[Tensor, Tensor]:
+        """See ``Decoder.run``."""
+        needed = int(position_B.max()) + uniforms_BK.shape[1]
+        self.reserve(needed)
+        return self.steps.run(
+            self.weights, self.cache, self.columns_C, tokens_B, position_B, uniforms_BK, self.settings
+        )
+
+    def worth_closing_up(self, alive: int, count: int) -> bool:
+        """Where it makes the step smaller."""
+        return self.steps.padded_rows(alive) < self.steps.padded_rows(count)
+
+    def keep(self, order: np.ndarray) -> None:
+        """Go on with these slots only; a row that keeps its slot costs nothing."""
+        moves = np.flatnonzero(order != np.arange(len(order)))
+        to, of = torch.from_numpy(moves).to(self.device), torch.from_numpy(order[moves]).to(self.device)
+        for tensor in self.cache.keys + self.cache.values:
+            tensor[to] = tensor[of]
 
 
 class TransformersDecoder:
-    """Any causal LM through transformers' own forward and dynamic cache."""
+    """Any causal LM through transformers' own forward and dynamic cache; rows are aligned on the right."""
 
-    def __init__(self, policy: Policy, start: Prefilled) -> None:
+    refills = False
+
+    def __init__(self, policy: Policy, settings: SamplingSettings) -> None:
         self.model = policy.model
+        self.device = policy.device
         self.last_position = policy.max_context - 1
-        self.pad_B = start.pad_B
-        self.used = start.keys[0].shape[2]
+        self.settings = settings
+        self.used = 0
         self.cache = DynamicCache()
-        for layer, (keys, values) in enumerate(zip(start.keys, start.values, strict=True)):
-            self.cache.update(keys, values, layer)
 
-    def step(self, tokens_B: Tensor) -> Tensor:
+    def admit(self, slots: np.ndarray, sources: Sequence[Source]) -> None:
+        """Start anew with these prompts; the slots are 0 .. B - 1."""
+        assert np.array_equal(slots, np.arange(len(sources)))
+        self.used = max(source.length for source in sources)
+        self.cache = DynamicCache()
+        first = sources[0].prompts
+        for layer in range(len(first.keys)):
+            pair = [
+                like.new_zeros(len(sources), like.shape[1], self.used, like.shape[3])
+                for like in (first.keys[layer], first.values[layer])
+            ]
+            for row, source in enumerate(sources):
+                theirs = source.prompts.keys[layer], source.prompts.values[layer]
+                for mine, their in zip(pair, theirs, strict=True):
+                    mine[row, :, self.used - source.length :] = their[source.index, :, : source.length]
+            self.cache.update(*pair, layer)
+
+    def step(self, tokens_B: Tensor, position_B: Tensor) -> Tensor:
         """Append one token a row; logits [B, V] of the next."""
-        columns = torch.arange(self.used + 1, device=tokens_B.device)
+        columns = torch.arange(self.used + 1, device=self.device)
         out = self.model(
             input_ids=tokens_B[:, None],
-            attention_mask=(columns[None] >= self.pad_B[:, None]).long(),
+            attention_mask=(columns[None] >= self.used - position_B[:, None]).long(),
             # A finished row may still be carried along, past the model's last position.
-            position_ids=(self.used - self.pad_B).clamp(max=self.last_position)[:, None],
+            position_ids=position_B.clamp(max=self.last_position)[:, None],
             past_key_values=self.cache,
             use_cache=True,
         )
         self.used += 1
         return out.logits[:, -1]
 
-    def keep(self, rows: Tensor) -> None:
-        """Go on with these rows only."""
-        self.pad_B = self.pad_B[rows]
-        self.cache.batch_select_indices(rows)
+    def run(self, tokens_B: np.ndarray, position_B: np.ndarray, uniforms_BK: np.ndarray) -> tuple[Tensor, Tensor]:
+        """See ``Decoder.run``."""
+        token, position = torch.from_numpy(tokens_B).to(self.device), torch.from_numpy(position_B).to(self.device)
+        uniforms = torch.from_numpy(uniforms_BK).to(self.device)
+        tokens, logprobs = [], []
+        for k in range(uniforms.shape[1]):
+            token, logprob = draw(self.step(token, position + k), uniforms[:, k], self.settings)
+            tokens.append(token)
+            logprobs.append(logprob)
+        return torch.stack(tokens, 1), torch.stack(logprobs, 1)
 
+    def worth_closing_up(self, alive: int, count: int) -> bool:
+        """From a quarter on: fewer, larger copies of the cache."""
+        return alive <= 0.75 * count
 
-def in_family(policy: Policy) -> bool:
-    """Whether our own step knows the model: its layers as transformers builds them, full attention, whole logits."""
-    config: Any = policy.config
-    base: Any = getattr(policy.model, "model", None)
-    return (
-        config.model_type in _FAMILY
-        and policy.unfused_reason is None
-        and getattr(getattr(base, "rotary_emb", None), "rope_type", None) in _FIXED_ROTATIONS
-        and getattr(config, "hidden_act", "silu") == "silu"
-        and not getattr(config, "mlp_bias", False)
-        and all(kind == "full_attention" for kind in getattr(config, "layer_types", None) or [])
-        and type(base.embed_tokens).forward is nn.Embedding.forward
-        and all(_whole(projection) for layer in base.layers for projection in _projections(layer))
-    )
-
-
-def _projections(layer: Any) -> tuple[nn.Module, ...]:
-    attention, mlp = layer.self_attn, layer.mlp
-    of_attention = (attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj)
-    return (*of_attention, mlp.gate_proj, mlp.up_proj, mlp.down_proj)
-
-
-def _whole(projection: nn.Module) -> bool:
-    """Whether its weight is all there is to it: no adapter, not quantised, not sharded over processes."""
-    return is_plain(projection) and type(projection.weight) is nn.Parameter
-
-
-def decoder_for(policy: Policy, start: Prefilled) -> Decoder:
-    """The fastest decoder that fits the model."""
-    return FamilyDecoder(policy, start) if in_family(policy) else TransformersDecoder(policy, start)
+    def keep(self, order: np.ndarray) -> None:
+        """Go on with these slots only, as slots 0, 1, ..."""
+        self.cache.batch_select_indices(torch.from_numpy(order).to(self.device))

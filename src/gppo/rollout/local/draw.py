@@ -2,8 +2,12 @@
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812  (the field's own name)
 
 from gppo.types import SamplingSettings
+
+#: Tokens that are cumulated at a time. In a larger vocabulary the block is found first, then the token in it.
+BLOCK = 1024
 
 
 def sampled_distribution(logits_BV: Tensor, settings: SamplingSettings) -> Tensor:
@@ -25,6 +29,39 @@ def sampled_distribution(logits_BV: Tensor, settings: SamplingSettings) -> Tenso
     return logprobs_BV
 
 
+def _find(mass_BN: Tensor, edge_B1: Tensor) -> tuple[Tensor, Tensor]:
+    """The first index n whose cumulated mass lies above the edge [B, 1], and the mass before it [B, 1].
+
+    Where rounding puts the edge at the whole mass or above, the last index with any mass.
+    """
+    cumulated_BN = mass_BN.cumsum(-1)
+    below_BN = cumulated_BN <= edge_B1
+    below_BN = below_BN & (cumulated_BN < cumulated_BN[:, -1:])
+    index_B1 = below_BN.sum(-1, keepdim=True)
+    return index_B1, cumulated_BN.gather(1, index_B1) - mass_BN.gather(1, index_B1)
+
+
+def _inverse(logprobs_BV: Tensor, uniforms_B: Tensor) -> Tensor:
+    """The token v with F(v-1) <= u < F(v) for each row, int64 [B]."""
+    mass_BV = logprobs_BV.double().exp()
+    if mass_BV.shape[1] <= 2 * BLOCK:
+        # Scaling by the total absorbs rounding.
+        return _find(mass_BV, uniforms_B[:, None] * mass_BV.sum(-1, keepdim=True))[0].squeeze(1)
+    mass_BNv = F.pad(mass_BV, (0, -mass_BV.shape[1] % BLOCK)).unflatten(1, (-1, BLOCK))
+    block_mass_BN = mass_BNv.sum(-1)
+    edge_B1 = uniforms_B[:, None] * block_mass_BN.sum(-1, keepdim=True)
+    block_B1, before_B1 = _find(block_mass_BN, edge_B1)
+    inside_Bv = mass_BNv.gather(1, block_B1[:, :, None].expand(-1, 1, BLOCK)).squeeze(1)
+    return (block_B1 * BLOCK + _find(inside_Bv, edge_B1 - before_B1)[0]).squeeze(1)
+
+
+def tempered_draw(logits_BV: Tensor, uniforms_B: Tensor, temperature: Tensor) -> tuple[Tensor, Tensor]:
+    """``draw`` without truncation; the temperature is a tensor, so that a compiled form serves all of them."""
+    logprobs_BV = (logits_BV.float() / temperature).log_softmax(-1)
+    tokens_B = _inverse(logprobs_BV, uniforms_B)
+    return tokens_B, logprobs_BV.gather(1, tokens_B[:, None]).squeeze(1)
+
+
 def draw(logits_BV: Tensor, uniforms_B: Tensor, settings: SamplingSettings) -> tuple[Tensor, Tensor]:
     """One token a row, and its log-probability under the distribution it was drawn from.
 
@@ -44,9 +81,5 @@ def draw(logits_BV: Tensor, uniforms_B: Tensor, settings: SamplingSettings) -> t
         tokens_B = logprobs_BV.argmax(-1)
     else:
         logprobs_BV = sampled_distribution(logits_BV, settings)
-        cumulated_BV = logprobs_BV.double().exp().cumsum(-1)
-        # The right side skips tokens of probability zero; scaling by the total absorbs rounding.
-        edge_B1 = uniforms_B[:, None] * cumulated_BV[:, -1:]
-        tokens_B = torch.searchsorted(cumulated_BV, edge_B1, right=True).squeeze(1)
-        tokens_B = tokens_B.clamp_(max=logits_BV.shape[-1] - 1)
+        tokens_B = _inverse(logprobs_BV, uniforms_B)
     return tokens_B, logprobs_BV.gather(1, tokens_B[:, None]).squeeze(1)

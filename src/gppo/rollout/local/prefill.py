@@ -1,4 +1,4 @@
-"""Prompts through the model, each once, and their keys and values spread over the rows of the group."""
+"""Prompts through the model, each once; their keys and values go to every row of the group."""
 
 import inspect
 from collections.abc import Sequence
@@ -21,59 +21,80 @@ _ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}
 
 
 @dataclass(frozen=True, slots=True)
-class Prefilled:
-    """What decoding starts from. Rows are aligned on the right: every prompt ends in column S - 1.
+class Prompts:
+    """Prompts of one forward pass. Column c holds position c; columns from a prompt's length on hold nothing of use.
 
     Args:
-        keys: for each layer, [B, Hkv, S, D].
-        values: for each layer, [B, Hkv, S, D].
-        pad_B: int64 [B], columns on the left that hold nothing.
-        logits_BV: of the first token of each response.
+        keys: for each layer, [P, Hkv, S, D].
+        values: for each layer, [P, Hkv, S, D].
+        lengths_P: int64, tokens of each prompt.
+        logits_PV: of the first token of a response.
     """
 
     keys: list[Tensor]
     values: list[Tensor]
-    pad_B: Tensor
-    logits_BV: Tensor
+    lengths_P: np.ndarray
+    logits_PV: Tensor
 
 
-def prefill(policy: Policy, prompts: Sequence[np.ndarray], rows_per_prompt: Sequence[int]) -> Prefilled:
-    """Run every prompt once and copy its cache to the rows that share it.
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One prompt that rows start from.
+
+    Args:
+        prompts: those of its forward pass.
+        index: which of them it is.
+    """
+
+    prompts: Prompts
+    index: int
+
+    @property
+    def length(self) -> int:
+        """Its tokens."""
+        return int(self.prompts.lengths_P[self.index])
+
+
+def prefill(policy: Policy, prompts: Sequence[np.ndarray]) -> list[Source]:
+    """Run every prompt once.
 
     Args:
         policy: the model.
         prompts: P arrays int64 [S_p].
-        rows_per_prompt: how many rows decode from each; rows are ordered by prompt.
+
+    Returns:
+        for each prompt where its keys, values and logits are.
 
     Raises:
         UserError: the model keeps other state than keys and values.
     """
     _check_caches(policy)
     lengths_P = np.array([len(p) for p in prompts])
-    longest, device = int(lengths_P.max()), policy.device
-    row_prompt_B = np.repeat(np.arange(len(prompts)), rows_per_prompt)
-    rows_of = [torch.from_numpy(np.flatnonzero(row_prompt_B == p)).to(device) for p in range(len(prompts))]
-    keys: list[Tensor] = []
-    values: list[Tensor] = []
-    logits_BV: Tensor | None = None
-
-    def empty(like_pHSD: Tensor) -> Tensor:
-        return like_pHSD.new_zeros(len(row_prompt_B), like_pHSD.shape[1], longest, like_pHSD.shape[3])
-
+    sources: dict[int, Source] = {}
     for part in micro_batches(lengths_P, PREFILL_TOKENS):
-        layers, logits_pV = _forward(policy, [prompts[p] for p in part])
-        if logits_BV is None:
-            keys, values = [empty(key) for key, _ in layers], [empty(value) for _, value in layers]
-            logits_BV = logits_pV.new_zeros(len(row_prompt_B), logits_pV.shape[1])
-        for i, p in enumerate(part):
-            rows, length = rows_of[p], int(lengths_P[p])
-            logits_BV[rows] = logits_pV[i]
-            for layer, (key_pHSD, value_pHSD) in enumerate(layers):
-                keys[layer][rows, :, longest - length :] = key_pHSD[i, :, :length]
-                values[layer][rows, :, longest - length :] = value_pHSD[i, :, :length]
-    assert logits_BV is not None
-    pad_B = torch.from_numpy(longest - lengths_P[row_prompt_B]).to(device)
-    return Prefilled(keys, values, pad_B, logits_BV)
+        done = _forward(policy, [prompts[p] for p in part])
+        sources |= {int(p): Source(done, i) for i, p in enumerate(part)}
+    return [sources[p] for p in range(len(prompts))]
+
+
+def by_forward(sources: Sequence[Source]) -> list[tuple[Prompts, np.ndarray, np.ndarray]]:
+    """(prompts of a forward pass, which rows start there, from which of its prompts) for each pass."""
+    rows_of: dict[int, list[int]] = {}
+    for row, source in enumerate(sources):
+        rows_of.setdefault(id(source.prompts), []).append(row)
+    return [
+        (sources[rows[0]].prompts, np.array(rows), np.array([sources[row].index for row in rows]))
+        for rows in rows_of.values()
+    ]
+
+
+def first_logits(sources: Sequence[Source]) -> Tensor:
+    """Logits [B, V] of each row's first token."""
+    parts = by_forward(sources)
+    logits_BV = parts[0][0].logits_PV.new_empty(len(sources), parts[0][0].logits_PV.shape[1])
+    for prompts, rows, index in parts:
+        logits_BV[torch.from_numpy(rows)] = prompts.logits_PV[torch.from_numpy(index)]
+    return logits_BV
 
 
 def _check_caches(policy: Policy) -> None:
@@ -88,25 +109,27 @@ def _check_caches(policy: Policy) -> None:
         )
 
 
-def _forward(policy: Policy, prompts: list[np.ndarray]) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
-    """Keys and values of each layer [p, Hkv, S, D], and the logits after each prompt [p, V]."""
-    lengths = [len(p) for p in prompts]
-    ids_pS = np.zeros((len(prompts), max(lengths)), dtype=np.int64)
+def _forward(policy: Policy, prompts: list[np.ndarray]) -> Prompts:
+    """Prompts that share a forward pass."""
+    lengths_P = np.array([len(p) for p in prompts])
+    ids_PS = np.zeros((len(prompts), lengths_P.max()), dtype=np.int64)
     for i, prompt in enumerate(prompts):
-        ids_pS[i, : len(prompt)] = prompt
-    rows, last = torch.arange(len(prompts)), torch.tensor(lengths) - 1
+        ids_PS[i, : len(prompt)] = prompt
+    rows, last = torch.arange(len(prompts)), torch.from_numpy(lengths_P - 1)
 
-    def at_the_end(hidden_pSH: Tensor, head: nn.Linear) -> Tensor:
-        return torch.nn.functional.linear(hidden_pSH[rows, last], head.weight, head.bias)
+    def at_the_end(hidden_PSH: Tensor, head: nn.Linear) -> Tensor:
+        return torch.nn.functional.linear(hidden_PSH[rows, last], head.weight, head.bias)
 
-    ids = torch.from_numpy(ids_pS).to(policy.device)
+    ids = torch.from_numpy(ids_PS).to(policy.device)
     # A cache made from the configuration would keep only the last columns of sliding windows, and those are padding.
     cache = DynamicCache()
     if policy.unfused_reason is None:
         with replaced_head(policy.head, at_the_end):
             out = policy.model(input_ids=ids, past_key_values=cache, use_cache=True)
-        logits_pV = out.logits
+        logits_PV = out.logits
     else:
         out = policy.model(input_ids=ids, past_key_values=cache, use_cache=True)
-        logits_pV = out.logits[rows, last]
-    return [(layer.keys, layer.values) for layer in cache.layers], logits_pV
+        logits_PV = out.logits[rows, last]
+    return Prompts(
+        [layer.keys for layer in cache.layers], [layer.values for layer in cache.layers], lengths_P, logits_PV
+    )

@@ -16,28 +16,39 @@ def uniform_stream(seed: int, step: int, problem_id: str, sample: int) -> np.ran
 
 
 class Uniforms:
-    """One stream a row, read in blocks so that a token costs no Python work for each row.
+    """One stream a slot, read in blocks so that a token costs no Python work for each row.
 
     Args:
-        streams: one a row.
+        slots: how many.
         block: positions drawn at a time.
     """
 
-    def __init__(self, streams: list[np.random.Generator], block: int = 64) -> None:
-        self._streams = streams
-        self._block = block
-        self._drawn_Bt = np.empty((len(streams), 0))
-        self._next = 0
+    def __init__(self, slots: int, block: int = 64) -> None:
+        self._streams: list[np.random.Generator | None] = [None] * slots
+        self._drawn_St = np.zeros((slots, block))
+        self._next_S = np.zeros(slots, dtype=np.int64)
 
-    def next_B(self) -> np.ndarray:
-        """The next number of every row, float64 in [0, 1)."""
-        if self._next == self._drawn_Bt.shape[1]:
-            self._drawn_Bt = np.stack([stream.random(self._block) for stream in self._streams])
-            self._next = 0
-        self._next += 1
-        return self._drawn_Bt[:, self._next - 1]
+    def put(self, slot: int, stream: np.random.Generator) -> None:
+        """Give the slot a stream, from its first number on."""
+        self._streams[slot] = stream
+        self._drawn_St[slot] = stream.random(self._drawn_St.shape[1])
+        self._next_S[slot] = 0
 
-    def keep(self, rows: np.ndarray) -> None:
-        """Go on with these rows only."""
-        self._streams = [self._streams[i] for i in rows]
-        self._drawn_Bt = self._drawn_Bt[rows]
+    def take(self, slots: np.ndarray, count: int) -> np.ndarray:
+        """The next numbers of each slot, float64 in [0, 1), [len(slots), count]; count is at most the block."""
+        block = self._drawn_St.shape[1]
+        for slot in slots[self._next_S[slots] + count > block]:
+            used, stream = self._next_S[slot], self._streams[slot]
+            assert stream is not None
+            self._drawn_St[slot] = np.concatenate([self._drawn_St[slot, used:], stream.random(used)])
+            self._next_S[slot] = 0
+        first_B1 = self._next_S[slots][:, None]
+        self._next_S[slots] += count
+        return self._drawn_St[slots[:, None], first_B1 + np.arange(count)]
+
+    def keep(self, order: np.ndarray) -> None:
+        """Go on with these slots, as slots 0, 1, ..."""
+        kept = len(order)
+        self._streams[:kept] = [self._streams[slot] for slot in order]
+        self._drawn_St[:kept] = self._drawn_St[order]
+        self._next_S[:kept] = self._next_S[order]

@@ -1,20 +1,26 @@
-"""The loop over tokens: draw, append, let finished rows leave."""
+"""Continuous batching: rows take free slots, a few tokens are decoded for all of them, finished rows leave at once."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 
 from gppo.policy import Policy
-from gppo.rollout.local.decoders import decoder_for
+from gppo.rollout.local.decoders import Decoder, FamilyDecoder, TransformersDecoder
 from gppo.rollout.local.draw import draw
-from gppo.rollout.local.prefill import prefill
-from gppo.rollout.local.randomness import Uniforms, uniform_stream
+from gppo.rollout.local.family import in_family, shape_of
+from gppo.rollout.local.prefill import Source, first_logits, prefill
+from gppo.rollout.local.randomness import uniform_stream
+from gppo.rollout.local.slots import Ended, Row, Slots
+from gppo.rollout.local.steps import Steps
 from gppo.rollout.sampler import Request
 from gppo.types import Rollout, SamplingSettings, UserError
 
-#: Finished rows leave once this share of the batch is done: fewer, larger copies of the cache.
-_LEAVE_SHARE = 0.25
+#: Tokens that may be decoded, from which on the seconds of compiling come back.
+COMPILE_TOKENS = 2**21
+#: Tokens decoded between two looks at which rows have ended. On a GPU a look is a wait for the device.
+_LOOK_CPU, _LOOK_GPU = 4, 16
 
 
 class LocalSampler:
@@ -23,11 +29,17 @@ class LocalSampler:
     Args:
         policy: the model; always sampled with its current weights.
         max_rows: responses decoded side by side.
+        compiled: whether the decoding step is compiled; None compiles where many tokens may be decoded. What is
+            decided does not depend on earlier calls, so that a run that goes on decides as before.
+        calls: about how many calls like the first are to come.
     """
 
-    def __init__(self, policy: Policy, max_rows: int = 256) -> None:
+    def __init__(self, policy: Policy, max_rows: int = 256, compiled: bool | None = None, *, calls: int = 1) -> None:
         self.policy = policy
         self.max_rows = max_rows
+        self.compiled = compiled
+        self.calls = calls
+        self._steps: dict[bool, Steps] = {}
 
     def generate(
         self,
@@ -39,96 +51,156 @@ class LocalSampler:
         on_finished: Callable[[Rollout], None] | None = None,
     ) -> list[list[Rollout]]:
         """See ``Sampler.generate``."""
+        rows = self._rows(requests, settings)
+        done: dict[tuple[int, int], Rollout] = {}
+
+        def finish(ended: Ended) -> None:
+            request = requests[ended.row.request]
+            rollout = self._rollout(request, request.samples[ended.row.sample], ended)
+            done[ended.row.request, ended.row.sample] = rollout
+            if on_finished is not None:
+                on_finished(rollout)
+
+        was_training = self.policy.model.training
+        self.policy.model.eval()
+        try:
+            with torch.inference_mode():
+                self._decode(requests, rows, settings, (seed, step), finish)
+        finally:
+            self.policy.model.train(was_training)
+        return [[done[i, j] for j in range(len(r.samples))] for i, r in enumerate(requests)]
+
+    def _rows(self, requests: Sequence[Request], settings: SamplingSettings) -> list[Row]:
+        """Every response to be sampled, in order."""
         for request in requests:
             if len(request.prompt_ids) >= self.policy.max_context:
                 raise UserError(
                     f"problem {request.problem_id}: its prompt has {len(request.prompt_ids)} tokens and the model's "
                     f"context holds {self.policy.max_context}; leave it out or raise model.max_context"
                 )
-        done: dict[tuple[int, int], Rollout] = {}
-        was_training = self.policy.model.training
-        self.policy.model.eval()
-        try:
-            with torch.inference_mode():
-                for wave in self._waves(requests):
-                    for key, rollout in self._decode(requests, wave, settings, seed, step):
-                        done[key] = rollout
-                        if on_finished is not None:
-                            on_finished(rollout)
-        finally:
-            self.policy.model.train(was_training)
-        return [[done[i, j] for j in range(len(r.samples))] for i, r in enumerate(requests)]
+        return [
+            Row(i, j, len(r.prompt_ids), self.limit(r, sample, settings))
+            for i, r in enumerate(requests)
+            for j, sample in enumerate(r.samples)
+        ]
 
-    def _waves(self, requests: Sequence[Request]) -> list[list[tuple[int, int]]]:
-        """(request, position in its samples) of the rows that decode together; a group stays together if it fits."""
-        rows = [(i, j) for i, request in enumerate(requests) for j in range(len(request.samples))]
-        waves: list[list[tuple[int, int]]] = []
-        for i, request in enumerate(requests):
-            group = [(i, j) for j in range(len(request.samples))]
-            if waves and len(waves[-1]) + len(group) <= self.max_rows:
-                waves[-1] += group
-            else:
-                waves += [group[k : k + self.max_rows] for k in range(0, len(group), self.max_rows)]
-        assert sum(map(len, waves)) == len(rows)
-        return waves
+    def limit(self, request: Request, sample: int, settings: SamplingSettings) -> int:
+        """The longest length of a response, in tokens."""
+        return min(settings.max_tokens, self.policy.max_context - len(request.prompt_ids))
 
     def _decode(
         self,
         requests: Sequence[Request],
-        wave: list[tuple[int, int]],
+        rows: Sequence[Row],
         settings: SamplingSettings,
-        seed: int,
-        step: int,
-    ) -> Iterator[tuple[tuple[int, int], Rollout]]:
-        """Decode one wave, giving each rollout as its row finishes."""
-        used = sorted({i for i, _ in wave})
-        start = prefill(
-            self.policy, [requests[i].prompt_ids for i in used], [sum(i == other for i, _ in wave) for other in used]
-        )
-        decoder, logits_BV = decoder_for(self.policy, start), start.logits_BV
-        device = logits_BV.device
-        keys = np.array(wave)
-        uniforms = Uniforms(
-            [uniform_stream(seed, step, requests[i].problem_id, requests[i].samples[j]) for i, j in wave]
-        )
-        limit_B = np.array(
-            [min(settings.max_tokens, self.policy.max_context - len(requests[i].prompt_ids)) for i, _ in wave]
-        )
-        tokens_Bt = np.zeros((len(wave), int(limit_B.max())), dtype=np.int64)
-        logprobs_Bt = np.zeros(tokens_Bt.shape, dtype=np.float32)
-        alive_B = np.ones(len(wave), dtype=bool)
-        row_B = np.arange(len(wave))  # which of the wave's rows sits in each row of the shrinking batch
-        for t in range(tokens_Bt.shape[1]):
-            drawn_B, logprob_B = draw(logits_BV, torch.from_numpy(uniforms.next_B().copy()).to(device), settings)
-            drawn = drawn_B.cpu().numpy()
-            tokens_Bt[row_B, t], logprobs_Bt[row_B, t] = drawn, logprob_B.cpu().numpy()
-            stopped_b = np.isin(drawn, self.policy.stop_ids)
-            ending_b = alive_B[row_B] & (stopped_b | (t + 1 >= limit_B[row_B]))
-            for b in np.flatnonzero(ending_b):
-                row = row_B[b]
-                i, j = keys[row]
-                ids, logprobs = tokens_Bt[row, : t + 1].copy(), logprobs_Bt[row, : t + 1].copy()
-                yield (i, j), self._rollout(requests[i], j, ids, logprobs, bool(stopped_b[b]))
-            alive_B[row_B[ending_b]] = False
-            alive_b = alive_B[row_B]
-            if not alive_b.any():
-                return
-            if (~alive_b).mean() >= _LEAVE_SHARE:
-                rows = np.flatnonzero(alive_b)
-                row_B, kept = row_B[rows], torch.from_numpy(rows).to(device)
-                decoder.keep(kept)
-                uniforms.keep(rows)
-                drawn_B = drawn_B[kept]
-            logits_BV = decoder.step(drawn_B)
+        key: tuple[int, int],
+        finish: Callable[[Ended], None],
+    ) -> None:
+        """Decode all rows, telling ``finish`` of each as it ends."""
+        if not rows:
+            return
+        slots = Slots(min(self.max_rows, len(rows)), self._stops())
+        decoder = self._decoder(slots.size, rows, settings)
+        waiting = _Waiting(self.policy, requests, rows, ahead=self.max_rows // 4)
+        look = _LOOK_CPU if self.policy.device.type == "cpu" else _LOOK_GPU
+        while waiting.rows or slots.alive:
+            if waiting.rows and (decoder.refills or not slots.alive):
+                self._refill(slots, waiting, decoder, settings, requests, key, finish)
+            elif decoder.worth_closing_up(slots.alive, slots.count):
+                decoder.keep(slots.close_up())
+            if not slots.alive:
+                continue
+            count, used = min(look, slots.remaining), np.arange(slots.count)
+            tokens, logprobs = decoder.run(*slots.state(), slots.uniforms.take(used, count))
+            for ended in slots.record(used, tokens.cpu().numpy(), logprobs.cpu().numpy()):
+                finish(ended)
 
-    def _rollout(self, request: Request, j: int, ids_T: np.ndarray, logprobs_T: np.ndarray, stopped: bool) -> Rollout:
-        spoken = ids_T[:-1] if stopped else ids_T
+    def _refill(
+        self,
+        slots: Slots,
+        waiting: "_Waiting",
+        decoder: Decoder,
+        settings: SamplingSettings,
+        requests: Sequence[Request],
+        key: tuple[int, int],
+        finish: Callable[[Ended], None],
+    ) -> None:
+        """Put waiting rows into the free slots, and draw the first token of each."""
+        if not slots.alive:
+            slots.rows.clear()
+        free = slots.free
+        while len(free) and waiting.rows:
+            rows, sources = waiting.take(len(free))
+            chosen = free[: len(rows)]
+            decoder.admit(chosen, sources)
+            slots.place(chosen, rows)
+            for slot, row in zip(chosen, rows, strict=True):
+                request = requests[row.request]
+                slots.uniforms.put(slot, uniform_stream(*key, request.problem_id, request.samples[row.sample]))
+            uniforms_B = torch.from_numpy(slots.uniforms.take(chosen, 1)[:, 0]).to(self.policy.device)
+            tokens_B, logprobs_B = draw(first_logits(sources), uniforms_B, settings)
+            ended = slots.record(chosen, tokens_B[:, None].cpu().numpy(), logprobs_B[:, None].cpu().numpy())
+            for one in ended:
+                finish(one)
+            if not (ended and decoder.refills):
+                return
+            free = slots.free
+
+    def _decoder(self, slots: int, rows: Sequence[Row], settings: SamplingSettings) -> Decoder:
+        """The fastest decoder that fits the model."""
+        if not in_family(self.policy):
+            return TransformersDecoder(self.policy, settings)
+        many = self.calls * sum(row.limit for row in rows) >= COMPILE_TOKENS
+        compiled = many if self.compiled is None else self.compiled
+        if compiled not in self._steps:
+            self._steps[compiled] = Steps(shape_of(self.policy), self.policy.device, compiled=compiled)
+        longest = max(row.prompt_tokens + row.limit for row in rows)
+        return FamilyDecoder(self.policy, slots, longest, settings, self._steps[compiled])
+
+    def _stops(self) -> np.ndarray:
+        vocabulary = max(self.policy.head.weight.shape[0], max(self.policy.stop_ids) + 1)
+        return np.isin(np.arange(vocabulary), self.policy.stop_ids)
+
+    def _rollout(self, request: Request, sample: int, ended: Ended) -> Rollout:
+        spoken = ended.ids_T[:-1] if ended.stopped else ended.ids_T
         return Rollout(
             problem_id=request.problem_id,
-            sample=request.samples[j],
+            sample=sample,
             prompt_ids=request.prompt_ids,
-            response_ids=ids_T,
-            sampled_logprobs=logprobs_T,
+            response_ids=ended.ids_T,
+            sampled_logprobs=ended.logprobs_T,
             text=self.policy.tokenizer.decode(spoken, skip_special_tokens=True),
-            finish_reason="stop" if stopped else "length",
+            finish_reason="stop" if ended.stopped else "length",
         )
+
+
+class _Waiting:
+    """Rows that have no slot yet, and the prompts that are computed ahead of them.
+
+    Args:
+        policy: the model.
+        requests: all of them.
+        rows: in the order in which they get slots.
+        ahead: rows for which prompts are computed beyond those asked for, so that forward passes hold several.
+    """
+
+    def __init__(self, policy: Policy, requests: Sequence[Request], rows: Sequence[Row], ahead: int) -> None:
+        self.policy = policy
+        self.requests = requests
+        self.rows = deque(rows)
+        self.ahead = ahead
+        self._sources: dict[int, Source] = {}
+
+    def take(self, count: int) -> tuple[list[Row], list[Source]]:
+        """The next rows, at most ``count``, and where their prompts are."""
+        rows = [self.rows.popleft() for _ in range(min(count, len(self.rows)))]
+        if any(row.request not in self._sources for row in rows):
+            soon = [*rows, *(self.rows[i] for i in range(min(self.ahead, len(self.rows))))]
+            missing = list(dict.fromkeys(row.request for row in soon if row.request not in self._sources))
+            found = prefill(self.policy, [self.requests[i].prompt_ids for i in missing])
+            self._sources |= dict(zip(missing, found, strict=True))
+        sources = [self._sources[row.request] for row in rows]
+        still = {self.rows[0].request} if self.rows else set()
+        for request in {row.request for row in rows} - still:
+            del self._sources[request]
+        return rows, sources

@@ -1,0 +1,235 @@
+"""Qwen3, Qwen2 and Llama: one token for every row in plain torch, on the training model's own weights.
+
+``advance`` is a function of tensors alone, so that one compiled form serves every model of a shape, and it never makes
+its caller wait for the device.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  (the field's own name)
+
+from gppo.policy import Policy
+from gppo.policy.head import is_plain
+from gppo.rollout.local.draw import tempered_draw
+
+_FAMILY = ("qwen3", "qwen2", "llama")
+#: Rotations that depend on the position alone, not on the longest position asked for.
+_FIXED_ROTATIONS = ("default", "linear", "llama3", "yarn")
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What of a model is known before it runs.
+
+    Args:
+        kv_heads: heads of keys and values.
+        head_dim: their width.
+        epsilon: of the norms.
+        scaling: of the scores.
+    """
+
+    kv_heads: int
+    head_dim: int
+    epsilon: float
+    scaling: float
+
+
+class Layer(NamedTuple):
+    """The parameters of one layer, shared with the model."""
+
+    norm_in: Tensor
+    q: Tensor
+    q_bias: Tensor | None
+    k: Tensor
+    k_bias: Tensor | None
+    v: Tensor
+    v_bias: Tensor | None
+    q_norm: Tensor | None
+    k_norm: Tensor | None
+    o: Tensor
+    o_bias: Tensor | None
+    norm_mid: Tensor
+    gate: Tensor
+    up: Tensor
+    down: Tensor
+
+
+class Weights(NamedTuple):
+    """The parameters of a model, shared with it: an update is seen at once."""
+
+    embedding: Tensor
+    layers: list[Layer]
+    norm: Tensor
+    head: Tensor
+    head_bias: Tensor | None
+
+
+def shape_of(policy: Policy) -> Shape:
+    """The shape of a model of the family."""
+    config: Any = policy.config
+    attention = policy.model.model.layers[0].self_attn  # type: ignore[union-attr, index]
+    return Shape(config.num_key_value_heads, attention.head_dim, config.rms_norm_eps, attention.scaling)
+
+
+def weights_of(policy: Policy) -> Weights:
+    """The parameters of a model of the family; nothing is copied."""
+    base: Any = policy.model.model
+    layers = []
+    for layer in base.layers:
+        attention, mlp = layer.self_attn, layer.mlp
+        layers.append(
+            Layer(
+                norm_in=layer.input_layernorm.weight,
+                q=attention.q_proj.weight,
+                q_bias=attention.q_proj.bias,
+                k=attention.k_proj.weight,
+                k_bias=attention.k_proj.bias,
+                v=attention.v_proj.weight,
+                v_bias=attention.v_proj.bias,
+                q_norm=attention.q_norm.weight if hasattr(attention, "q_norm") else None,
+                k_norm=attention.k_norm.weight if hasattr(attention, "k_norm") else None,
+                o=attention.o_proj.weight,
+                o_bias=attention.o_proj.bias,
+                norm_mid=layer.post_attention_layernorm.weight,
+                gate=mlp.gate_proj.weight,
+                up=mlp.up_proj.weight,
+                down=mlp.down_proj.weight,
+            )
+        )
+    return Weights(base.embed_tokens.weight, layers, base.norm.weight, policy.head.weight, policy.head.bias)
+
+
+class Cache(NamedTuple):
+    """Keys and values of S slots, and what every column needs.
+
+    Args:
+        keys: for each layer [S, Hkv, C, D]; column c holds position c of the slot's row.
+        values: as keys.
+        cos_CD: rotations of the positions.
+        sin_CD: as cos_CD.
+    """
+
+    keys: list[Tensor]
+    values: list[Tensor]
+    cos_CD: Tensor
+    sin_CD: Tensor
+
+
+def logits_after(
+    shape: Shape,
+    weights: Weights,
+    cache: Cache,
+    columns_L: Tensor,
+    tokens_B: Tensor,
+    position_B: Tensor,
+    *,
+    as_sums: bool,
+) -> Tensor:
+    """Write the B first slots' next token into the cache; logits [B, V] of the one after it.
+
+    Args:
+        shape: of the model.
+        weights: of the model.
+        cache: the first B slots are written to and read.
+        columns_L: 0 .. L - 1, the columns that are read: more than every position.
+        tokens_B: the tokens.
+        position_B: their positions.
+        as_sums: write attention as products and sums, which a compiler melts into two passes over the cache; else as
+            matrix products, which are faster where nothing compiles.
+    """
+    rows, length = len(tokens_B), len(columns_L)
+    row_B = torch.arange(rows, device=tokens_B.device)
+    cos_B1D, sin_B1D = cache.cos_CD[position_B][:, None], cache.sin_CD[position_B][:, None]
+    hidden_BL = columns_L[None] > position_B[:, None]
+
+    def norm(x: Tensor, weight: Tensor) -> Tensor:
+        return F.rms_norm(x, weight.shape, weight, shape.epsilon)
+
+    def rotate(x_BhD: Tensor) -> Tensor:
+        first, second = x_BhD.chunk(2, dim=-1)
+        return x_BhD * cos_B1D + torch.cat((-second, first), dim=-1) * sin_B1D
+
+    x_BH = F.embedding(tokens_B, weights.embedding)
+    for layer, keys, values in zip(weights.layers, cache.keys, cache.values, strict=True):
+        h_BH = norm(x_BH, layer.norm_in)
+        q_BhD = F.linear(h_BH, layer.q, layer.q_bias).view(rows, -1, shape.head_dim)
+        k_BkD = F.linear(h_BH, layer.k, layer.k_bias).view(rows, shape.kv_heads, shape.head_dim)
+        v_BkD = F.linear(h_BH, layer.v, layer.v_bias).view(rows, shape.kv_heads, shape.head_dim)
+        if layer.q_norm is not None and layer.k_norm is not None:
+            q_BhD, k_BkD = norm(q_BhD, layer.q_norm), norm(k_BkD, layer.k_norm)
+        keys[row_B, :, position_B] = rotate(k_BkD)
+        values[row_B, :, position_B] = v_BkD
+        q_BkgD = rotate(q_BhD).view(rows, shape.kv_heads, -1, shape.head_dim)
+        mixed_BkgD = _attend(
+            q_BkgD, keys[:rows, :, :length], values[:rows, :, :length], hidden_BL, shape.scaling, as_sums
+        )
+        x_BH = x_BH + F.linear(mixed_BkgD.reshape(rows, -1), layer.o, layer.o_bias)
+        h_BH = norm(x_BH, layer.norm_mid)
+        gated = F.silu(F.linear(h_BH, layer.gate)) * F.linear(h_BH, layer.up)
+        x_BH = x_BH + F.linear(gated, layer.down)
+    return F.linear(norm(x_BH, weights.norm), weights.head, weights.head_bias)
+
+
+def _attend(
+    q_BkgD: Tensor, keys_BkLD: Tensor, values_BkLD: Tensor, hidden_BL: Tensor, scaling: float, as_sums: bool
+) -> Tensor:
+    """Each row's query over its own columns; [B, k, g, D]."""
+    if as_sums:
+        scores_BkgL = (q_BkgD[:, :, :, None].float() * keys_BkLD[:, :, None].float()).sum(-1) * scaling
+    else:
+        scores_BkgL = (q_BkgD @ keys_BkLD.transpose(-1, -2) * scaling).float()
+    weights_BkgL = scores_BkgL.masked_fill(hidden_BL[:, None, None], -torch.inf).softmax(-1)
+    if as_sums:
+        return (weights_BkgL[..., None] * values_BkLD[:, :, None]).sum(3).to(q_BkgD.dtype)
+    return weights_BkgL.to(q_BkgD.dtype) @ values_BkLD
+
+
+def advance(
+    shape: Shape,
+    weights: Weights,
+    cache: Cache,
+    columns_L: Tensor,
+    tokens_B: Tensor,
+    position_B: Tensor,
+    uniforms_B: Tensor,
+    temperature: Tensor,
+    *,
+    as_sums: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Append a token to every row and draw the next: what ``logits_after`` and ``tempered_draw`` do, in one.
+
+    Returns:
+        tokens_B, their logprobs_B, and the positions at which these tokens will be written.
+    """
+    logits_BV = logits_after(shape, weights, cache, columns_L, tokens_B, position_B, as_sums=as_sums)
+    return *tempered_draw(logits_BV, uniforms_B, temperature), position_B + 1
+
+
+def in_family(policy: Policy) -> bool:
+    """Whether our own step knows the model: its layers as transformers builds them, full attention, whole logits."""
+    config: Any = policy.config
+    base: Any = getattr(policy.model, "model", None)
+    return (
+        config.model_type in _FAMILY
+        and policy.unfused_reason is None
+        and getattr(getattr(base, "rotary_emb", None), "rope_type", None) in _FIXED_ROTATIONS
+        and getattr(config, "hidden_act", "silu") == "silu"
+        and not getattr(config, "mlp_bias", False)
+        and all(kind == "full_attention" for kind in getattr(config, "layer_types", None) or [])
+        and type(base.embed_tokens).forward is nn.Embedding.forward
+        and all(_whole(projection) for layer in base.layers for projection in _projections(layer))
+    )
+
+
+def _projections(layer: Any) -> tuple[nn.Module, ...]:
+    attention, mlp = layer.self_attn, layer.mlp
+    of_attention = (attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj)
+    return (*of_attention, mlp.gate_proj, mlp.up_proj, mlp.down_proj)
+
+
+def _whole(projection: nn.Module) -> bool:
+    """Whether its weight is all there is to it: no adapter, not quantised, not sharded over processes."""
+    return is_plain(projection) and type(projection.weight) is nn.Parameter

@@ -1,0 +1,192 @@
+"""How the family's step is run: plainly, compiled, and on a GPU as a graph that is captured once and replayed."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch._dynamo.exc import TorchDynamoException
+
+from gppo.rollout.local.draw import draw
+from gppo.rollout.local.family import Cache, Shape, Weights, advance, logits_after
+from gppo.types import SamplingSettings
+
+logger = logging.getLogger(__name__)
+
+#: Rows, slots, read columns and columns that a step is compiled with. All differ, so that none is taken for another,
+#: and they are the same in every process: what is compiled does not depend on what is decoded first.
+_CANONICAL = (64, 72, 104, 136)
+#: Forms of a step that one process may hold: one for each model shape, dtype and kind of draw.
+_FORMS = 256
+
+
+class Steps:
+    """Runs a model's steps.
+
+    Args:
+        shape: of the model.
+        device: where it is.
+        compiled: whether to compile. Where that fails (no C++ compiler), one warning says so and steps run plainly.
+    """
+
+    def __init__(self, shape: Shape, device: torch.device, *, compiled: bool) -> None:
+        self.shape = shape
+        self.device = device
+        self.compiled = compiled
+        self._ready: set[bool] = set()
+        self._graphs: dict[tuple[int, int], _Graph] = {}
+        # One for all graphs: they run one after another, and what they give is copied out of it.
+        self._pool: Any = torch.cuda.graph_pool_handle() if device.type == "cuda" else None
+
+    def padded_rows(self, rows: int) -> int:
+        """Rows that are computed where so many are asked for: few sizes, so that graphs are few."""
+        return -(-rows // 8) * 8 if self.device.type == "cpu" or rows <= 64 else -(-rows // 64) * 64
+
+    def padded_columns(self, columns: int) -> int:
+        """Columns that are read where so many are needed: steps of 16, on a GPU of an eighth to a quarter."""
+        unit = 16 if self.device.type == "cpu" else max(64, 2 ** (columns.bit_length() - 3))
+        return -(-columns // unit) * unit
+
+    def moved(self) -> None:
+        """The cache's tensors are new."""
+        self._graphs.clear()
+
+    def run(
+        self,
+        weights: Weights,
+        cache: Cache,
+        columns_C: Tensor,
+        tokens_B: np.ndarray,
+        position_B: np.ndarray,
+        uniforms_BK: np.ndarray,
+        settings: SamplingSettings,
+    ) -> tuple[Tensor, Tensor]:
+        """K steps; see ``Decoder.run``. The cache has more columns than positions, and more slots than rows."""
+        rows, count = uniforms_BK.shape
+        more = self.padded_rows(rows) - rows
+        columns = min(self.padded_columns(int(position_B.max()) + count), len(columns_C) - 1)
+        tokens = torch.from_numpy(np.pad(tokens_B, (0, more))).to(self.device, non_blocking=True)
+        position = torch.from_numpy(np.pad(position_B, (0, more))).to(self.device, non_blocking=True)
+        padded_KB = np.ascontiguousarray(np.pad(uniforms_BK.T, ((0, 0), (0, more))))
+        uniforms_KB = torch.from_numpy(padded_KB).to(self.device, non_blocking=True)
+        step = self._step(weights, cache, settings)
+        drawn, logprobs = [], []
+        columns_L = columns_C[:columns]
+        if self.device.type == "cuda":
+            graph = self._graph(step, columns_L, tokens, position, uniforms_KB[0])
+            graph.tokens_B.copy_(tokens)
+            graph.position_B.copy_(position)
+            for uniforms in uniforms_KB:
+                graph.uniforms_B.copy_(uniforms)
+                graph.replay()
+                drawn.append(graph.tokens_B[:rows].clone())
+                logprobs.append(graph.logprobs_B[:rows].clone())
+        else:
+            for uniforms in uniforms_KB:
+                tokens, logprob, position = step(columns_L, tokens, position, uniforms)
+                drawn.append(tokens[:rows])
+                logprobs.append(logprob[:rows])
+        return torch.stack(drawn, 1), torch.stack(logprobs, 1)
+
+    def _step(self, weights: Weights, cache: Cache, settings: SamplingSettings) -> "_Step":
+        """(columns_L, tokens_B, position_B, uniforms_B) -> the next tokens, their logprobs, and their positions."""
+        plain = settings.temperature > 0 and settings.top_p == 1 and settings.top_k == 0
+        if self.compiled and plain not in self._ready:
+            self._compile(weights, cache, plain)
+        # Matrix products of one query a head leave a CPU idle; sums melt into the passes over the cache.
+        as_sums = self.compiled and self.device.type == "cpu"
+        if plain:
+            whole: Any = _COMPILED_ADVANCE if self.compiled else advance
+            temperature = torch.tensor(settings.temperature, device=self.device)
+
+            def drawing(columns_L: Tensor, *state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+                return whole(self.shape, weights, cache, columns_L, *state, temperature, as_sums=as_sums)
+
+            return drawing
+        logits: Any = _COMPILED_LOGITS if self.compiled else logits_after
+
+        def apart(columns_L: Tensor, *state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            tokens_B, position_B, uniforms_B = state
+            logits_BV = logits(self.shape, weights, cache, columns_L, tokens_B, position_B, as_sums=as_sums)
+            return *draw(logits_BV, uniforms_B, settings), position_B + 1
+
+        return apart
+
+    def _compile(self, weights: Weights, cache: Cache, plain: bool) -> None:
+        """Make the compiled form on canonical sizes, or find out that it cannot be made."""
+        rows, slots, read, columns = _CANONICAL
+        blank = Cache(
+            [k.new_zeros(slots, k.shape[1], columns, k.shape[3]) for k in cache.keys],
+            [v.new_zeros(slots, v.shape[1], columns, v.shape[3]) for v in cache.values],
+            cache.cos_CD.new_zeros(columns, cache.cos_CD.shape[1]),
+            cache.sin_CD.new_zeros(columns, cache.sin_CD.shape[1]),
+        )
+        for tensor in blank.keys + blank.values:
+            torch._dynamo.mark_dynamic(tensor, (0, 2))
+        columns_L, zero_B = (torch.arange(n, device=self.device) for n in (read, rows))
+        state = (columns_L, zero_B.zero_(), zero_B.clone(), zero_B.double())
+        for tensor in (blank.cos_CD, blank.sin_CD, *state):
+            torch._dynamo.mark_dynamic(tensor, 0)
+        self._ready.add(plain)
+        settings = SamplingSettings(temperature=1.0 if plain else 0.0)
+        try:
+            with torch._dynamo.config.patch(recompile_limit=_FORMS, accumulated_recompile_limit=_FORMS):
+                self._step(weights, blank, settings)(*state)
+        except TorchDynamoException as error:
+            self.compiled = False
+            reason = str(error).strip().splitlines()[0]
+            logger.warning(
+                "decoding is not compiled and slower for it (%s); install a C++ compiler, or set CXX to the one there "
+                "is",
+                reason,
+            )
+
+    def _graph(self, step: "_Step", columns_L: Tensor, *state: Tensor) -> "_Graph":
+        key = (len(state[0]), len(columns_L))
+        if key not in self._graphs:
+            self._graphs[key] = _capture(self._pool, step, columns_L, *state)
+        return self._graphs[key]
+
+
+#: (columns_L, tokens_B, position_B, uniforms_B) -> tokens_B, logprobs_B, position_B
+_Step = Callable[..., tuple[Tensor, Tensor, Tensor]]
+
+# Lazy: nothing is compiled before the first call.
+_COMPILED_ADVANCE: Any = torch.compile(advance, fullgraph=True)
+_COMPILED_LOGITS: Any = torch.compile(logits_after, fullgraph=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Graph:
+    """One step of so many rows over so many columns, with the memory that it reads and writes.
+
+    ``holds`` is what else a replay reads: it must live as long as the graph.
+    """
+
+    tokens_B: Tensor
+    position_B: Tensor
+    uniforms_B: Tensor
+    logprobs_B: Tensor
+    replay: Callable[[], None]
+    holds: tuple[Any, ...]
+
+
+def _capture(pool: Any, step: _Step, columns_L: Tensor, tokens: Tensor, position: Tensor, uniforms: Tensor) -> _Graph:
+    """Capture a step that turns its state into the next one's.
+
+    The first run, which makes what a step needs once, writes to the cache what the replay will write again.
+    """
+    tokens_B, position_B, uniforms_B = tokens.clone(), position.clone(), uniforms.clone()
+    logprobs_B = torch.zeros_like(uniforms_B, dtype=torch.float32)
+    step(columns_L, tokens_B, position_B, uniforms_B)
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, pool=pool):
+        next_B, logprob_B, next_position_B = step(columns_L, tokens_B, position_B, uniforms_B)
+        tokens_B.copy_(next_B)
+        logprobs_B.copy_(logprob_B)
+        position_B.copy_(next_position_B)
+    return _Graph(tokens_B, position_B, uniforms_B, logprobs_B, graph.replay, (step, columns_L))
