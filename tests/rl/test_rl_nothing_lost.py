@@ -211,7 +211,7 @@ def test_dropout_draws_the_same_after_a_stop(train, taught):
     def dropping():
         policy = copy_of(taught)
         for layer in policy.model.model.layers:
-            layer.self_attn.attention_dropout = 0.3
+            layer.mlp.register_forward_hook(lambda mlp, _, out: torch.dropout(out, 0.3, mlp.training))
         policy.model.train()
         return policy
 
