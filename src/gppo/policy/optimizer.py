@@ -91,8 +91,8 @@ class Optimizer:
         largest = torch.stack(torch._foreach_norm([p.detach() for p in self.parameters], math.inf))
         if not bool(largest.isfinite().all()):
             raise GppoError(
-                "an update made weights that are not finite: the run has diverged; lower the learning rate, or continue "
-                "from an earlier checkpoint"
+                "an update made weights that are not finite: the run has diverged; lower the learning rate, or "
+                "continue from an earlier checkpoint"
             )
 
     def state_dict(self) -> dict[str, Any]:

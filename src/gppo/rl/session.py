@@ -122,7 +122,8 @@ class Session:
         Whatever goes wrong in it, the steps before it are saved: no update has begun.
 
         Raises:
-            GppoError: sampler or judge died, or too many responses could not be judged.
+            GppoError: sampler or judge died, too many responses could not be judged, or the model has diverged (then
+                nothing is saved).
         """
         try:
             experience = collect()
@@ -134,6 +135,12 @@ class Session:
             if isinstance(error, _DEATHS):
                 raise self._death(error) from error
             raise
+        rollouts = (rollout for group in experience.groups for rollout in group.rollouts)
+        if not all(np.isfinite(rollout.sampled_logprobs).all() for rollout in rollouts):
+            raise GppoError(
+                f"step {self.state['step'] + 1}: the model's log-probabilities are not finite: the run has diverged; "
+                "lower the learning rate, or continue from an earlier checkpoint"
+            )
         return experience
 
     def update(self, learn: Callable[[], Update]) -> Update:
