@@ -10,7 +10,7 @@ import socket
 import sys
 
 from gppo.verify._frames import HEADER_BYTES, body_bytes, read_body, send_frame
-from gppo.verify.math import MEMORY_LIMIT, NOT_COMPARABLE, compare
+from gppo.verify.cascade import MEMORY_LIMIT, NOT_COMPARABLE, compare
 
 _PR_SET_PDEATHSIG = 1
 
