@@ -18,27 +18,7 @@ def symbolic(number: int) -> tuple[str, str]:
     """A right answer that needs a worker, another one for each number: decided pairs are remembered."""
     return rf"\int_0^1 {2 * number} x \, dx", str(number)
 ENDLESS = ("1", r"9^{9^{9^{9}}}")
-HOSTILE = {
-    "powers": r"9^{9^{9^{9}}}",
-    "python powers": "9**9**9**9",
-    "factorial": "10000000!",
-    "nested factorials": "((9!)!)!",
-    "product": r"\prod_{k=1}^{1000000} k",
-    "nested fractions": r"\frac{1}{1+" * 60 + "1" + "}" * 60,
-    "nested braces": "{" * 4000 + "1" + "}" * 4000,
-    "nested parentheses": "(" * 500 + "1" + ")" * 500,
-    "nested boxes": "\\boxed{" * 1000,
-    "signs": "-" * 8000 + "1",
-    "spaces": "1" + " " * 8000 + "x",
-    "a million characters": "1" * 1_000_000,
-    "division by zero": r"\frac{0}{0}",
-    "nul": "1\0+\0x",
-    "lone surrogate": "\ud800 + x",
-    "code": "__import__('os').system('id')",
-    "unicode": "x² − √2 + 五 🙂",
-    "alternatives": r"\pm 1" * 25 + "x",
-    "memory": r"\left(2^{3000000000}\right)!",
-}
+MEMORY = r"\left(2^{3000000000}\right)!"
 
 
 def wait_until(condition, seconds: float = 30.0) -> None:
@@ -119,17 +99,9 @@ def test_a_stream_may_be_endless(pool):
     stream.close()
 
 
-@pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_answers_are_decided_in_time(pool, name):
-    verdict = pool.judge("1", HOSTILE[name])
-    assert verdict.status in ("wrong", "unparsable", "timeout")
-    assert verdict.seconds < pool.timeout + 2
-    assert pool.judge(*symbolic(len(name))).correct
-
-
 def test_an_answer_that_hits_the_memory_limit_is_unparsable():
     with JudgePool(timeout=60.0, memory_limit=256 << 20) as pool:
-        verdict = pool.judge("1", HOSTILE["memory"])
+        verdict = pool.judge("1", MEMORY)
         assert (verdict.status, verdict.rule) == ("unparsable", "memory limit")
         assert pool.judge(*SYMBOLIC).correct
 

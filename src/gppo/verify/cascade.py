@@ -132,8 +132,10 @@ def _numerals(gold: str, predicted: str) -> Decision:
     texts = squash(gold), squash(predicted)
     if any("_" in text for text in texts):
         first, second = base_numeral(texts[0]), base_numeral(texts[1])
-        if first and second:
+        if (first and first[1]) or (second and second[1]):
             return first == second, "numeral with a base"
+        if first and second:
+            return first == second, "numeral in base ten"
     if is_clock_time(gold) and is_clock_time(predicted):
         return False, "time of day"
     ratios = ratio_values(gold), ratio_values(predicted)
@@ -175,7 +177,7 @@ def _sets(gold: str, predicted: str) -> Decision:
 def _relations(gold: str, predicted: str) -> Decision:
     first, second = operators_of(gold), operators_of(predicted)
     if first and second:
-        return (True, "relation") if same_relation(gold, predicted) else _OPEN
+        return same_relation(gold, predicted), "relation"
     for operators, other in ((first, predicted), (second, gold)):
         if operators and "," not in gold + predicted and read_expression(other) is not None:
             return False, "relation against a value"

@@ -5,11 +5,12 @@ computer algebra or a human convention may decide. Depth and length are bounded,
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 MAX_CHARS = 1000
 _MAX_DEPTH = 40
+_MAX_TREE_DEPTH = 80
 _MAX_DIGITS = 2000
 
 FUNCTIONS = frozenset("sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log lg exp".split())
@@ -52,6 +53,10 @@ class Node:
     parts: tuple["Node", ...] = ()
     value: Fraction = Fraction(0)
     text: str = ""
+    depth: int = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "depth", 1 + max((part.depth for part in self.parts), default=0))
 
 
 def read_expression(text: str) -> Node | None:
@@ -59,9 +64,10 @@ def read_expression(text: str) -> Node | None:
     if len(text) > MAX_CHARS:
         return None
     try:
-        return _Reader(text).read()
+        node = _Reader(text).read()
     except UnreadableError:
         return None
+    return node if node.depth <= _MAX_TREE_DEPTH else None  # 9!!!!!... is deep without a bracket
 
 
 def names_of(node: Node) -> frozenset[str]:

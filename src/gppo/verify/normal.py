@@ -84,7 +84,7 @@ _SPELLING: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"(?<=\d)\s*(?:\\text\s*\{)?\s*trillion(?![a-z])\s*\}?", r"\\cdot 10^{12}"),
         (r"(?<=\d)([\s{a-z\\]*[apAP])\.\s?[mM]\.?(?![A-Za-z])", r"\1m"),
         (r"(?<=\d)\s*\^?\s*\{?\s*\\text\s*\{\s*(?:st|nd|rd|th)\s*\}\s*\}?(?=\s*$)|(?<=\d)(?:st|nd|rd|th)(?=\s*$)", ""),
-        (r"(?<=\d)\s*,?\s*\(?\s*(?:\\text\s*\{)?\s*\(?\s*(?:in )?base[ -]*(?:\})?\s*(\d+)\s*\)?\s*\}?\s*\)?(?=\s*$)", r"_{\1}"),
+        (r"(?<=[\dA-F])\s*,?\s*\(?\s*(?:\\text\s*\{)?\s*\(?\s*(?:in )?base[ -]*(?:\})?\s*(\d+)\s*\)?\s*\}?\s*\)?(?=\s*$)", r"_{\1}"),
         (r"\s*(?:\\?%|\\text\s*\{\s*(?:percent|per cent|pct|\\?%)\s*\}|(?<=[\d\s])(?:percentage|percent|per cent|pct)\b)", "%"),
     )
 )
@@ -92,7 +92,7 @@ _ROOT_SIGN = re.compile(r"√\s*(\d+)")
 _DOUBLED = re.compile(r"(?<!\\)\\\\(?=[A-Za-z]{2})")
 _TEXT = re.compile(rf"\\(?:{_COMMANDS})\s*\{{([^{{}}]*)\}}")
 _AND = re.compile(r"\s*[,;]?\s*(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])\s*|(?<=[)\d])or(?=[(\dA-Z])|\s*\\(?:vee|lor|wedge|land)(?![A-Za-z])\s*")
-_SPACE_GROUPS = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?: \d{3})+(?!\d)")
+_SPACE_GROUPS = re.compile(r"(?<![\d.,^_])[1-9]\d{0,2}(?: \d{3})+(?!\d)")
 _COMMA_GROUPS = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:,\d{3})+(?![\d,])")
 _BASE_WORDS = {
     "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9",

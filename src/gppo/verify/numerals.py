@@ -41,9 +41,9 @@ def is_clock_time(text: str) -> bool:
 def base_numeral(text: str) -> tuple[str, str] | None:
     """Digits and base of ``1011_2``; base "" where none is written; None for any other text. Base ten says nothing."""
     match = _BASE_NUMERAL.fullmatch(text)
-    if match and (match[1][0].isdigit() or match[2] or match[3] != "1"):
+    if match:
         base = match[2] or match[3]
-        if any(int(digit, 36) >= int(base) for digit in match[1] if digit != "."):
+        if not match[1][0].isdigit() and any(int(digit, 36) >= int(base) for digit in match[1] if digit != "."):
             return None  # a_1 is a name
         return match[1].lstrip("0").upper(), "" if base == "10" else base
     return (text.lstrip("0").upper(), "") if re.fullmatch(r"\d+", text) else None

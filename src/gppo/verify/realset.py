@@ -110,10 +110,12 @@ def _relations(text: str) -> RealSet | None:
         names.add(re.sub(r"[\s{}]", "", sides[middle[0]]))
         if len(names) > 1 or operators == ["="]:
             return None
+        halves = []
         if middle[0] == 1:
-            found.append(_half_line(_MIRRORED[operators[0]], sides[0]))
+            halves.append(_half_line(_MIRRORED[operators[0]], sides[0]))
         if middle[0] + 1 < len(sides):
-            found.append(_half_line(operators[-1], sides[-1]))
+            halves.append(_half_line(operators[-1], sides[-1]))
+        found.append(_intersect_all(halves))
     return _intersect_all(found) or _merge(piece for part in found for piece in part)
 
 

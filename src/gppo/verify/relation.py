@@ -30,8 +30,8 @@ def same_relation(gold: str, predicted: str) -> bool | None:
     if not names or names_of(first[1]) != names_of(second[1]):
         return None
     ratio = _common_ratio(first[1], second[1], names)
-    if ratio is None:
-        return None
+    if ratio is None:  # lines and planes with different equations differ; curves may yet be the same
+        return False if _degree(first[1]) == _degree(second[1]) == 1 else None
     operator = first[0] if ratio > 0 else _MIRRORED.get(first[0], first[0])
     return operator == second[0]
 
@@ -45,6 +45,25 @@ def _difference(text: str) -> tuple[str, Node] | None:
     if left is None or right is None:
         return None
     return operators[0], Node("+", (left, Node("-", (right,))))
+
+
+def _degree(node: Node) -> int | None:
+    """The degree of a polynomial, or None for what is none."""
+    if node.kind in ("number", "constant"):
+        return 0
+    if node.kind == "name":
+        return 1
+    parts = [_degree(part) for part in node.parts]
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts):
+        return None
+    if node.kind in ("+", "-"):
+        return max(known)
+    if node.kind == "*":
+        return sum(known)
+    if not any(known):
+        return 0
+    return known[0] if node.kind == "/" and known[1] == 0 else None
 
 
 def _common_ratio(first: Node, second: Node, names: list[str]) -> Fraction | float | None:
