@@ -35,7 +35,7 @@ HOSTILE: dict[str, tuple[str, str]] = {
     "infinite product": ("1", r"\prod_{n=1}^{\infty} \left(1+\frac{\sin n}{n^2}\right)"),
     "integral": ("1", r"\int_0^1 x^{x^{x}} \sin(\frac{1}{x}) dx"),
     "nested integrals": ("1", r"\int_0^1 \int_0^1 \int_0^1 \frac{1}{1-xyz} dx dy dz"),
-    "limit": ("1", r"\lim_{x \to 0} \frac{\sin(\tan x)-\tan(\sin x)}{\arcsin(\arctan x)-\arctan(\arcsin x)}"),
+    "limit": ("2", r"\lim_{x \to 0} \frac{\sin(\tan x)-\tan(\sin x)}{\arcsin(\arctan x)-\arctan(\arcsin x)}"),
     "derivative": ("1", r"\frac{d}{dx} x^{x^{x^{x^{x}}}}"),
     # algebra that explodes
     "expansion": ("(x+y+z+w)^{40}", r"(x+y+z+w)^{39}(x+y+z+w+0.0001)"),
@@ -46,7 +46,7 @@ HOSTILE: dict[str, tuple[str, str]] = {
     "inequality without a solution in sight": (r"x^{20}-3x^{7}+x<\sin x", "(0,1)"),
     "system": ("x=1", "x^{9}+y^{9}=1, x^{7}y^{5}=2"),
     "radicals": ("1", "+".join(rf"\sqrt{{{i}+\sqrt{{{i + 1}}}}}" for i in range(2, 30))),
-    "nested radicals": ("2", r"\sqrt{2+" * 40 + "2" + "}" * 40),
+    "nested radicals": ("3", r"\sqrt{2+" * 40 + "2" + "}" * 40),
     "nearly an integer": ("262537412640768744", r"e^{\pi\sqrt{163}}"),
     "nearly equal": ("1", r"1+10^{-400}"),
     "nearly zero": ("0", r"\pi - \pi(1+10^{-300})"),
@@ -58,7 +58,9 @@ HOSTILE: dict[str, tuple[str, str]] = {
     "power of a matrix": ("1", r"\begin{pmatrix}1&1\\1&0\end{pmatrix}^{1000000}"),
     "determinant": (
         "1",
-        r"\begin{vmatrix}" + r"\\".join("&".join(f"x_{{{i}{j}}}" for j in range(9)) for i in range(9)) + r"\end{vmatrix}",
+        r"\begin{vmatrix}"
+        + r"\\".join("&".join(f"x_{{{i}{j}}}" for j in range(9)) for i in range(9))
+        + r"\end{vmatrix}",
     ),
     # structure
     "plus or minus": ("1", r"\pm 1" * 25),

@@ -3,9 +3,9 @@
 import asyncio
 import json
 import os
+import resource
 import signal
 import threading
-import time
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -28,9 +28,13 @@ ENDLESS = ("1", r"\prod_{k=1}^{1000000} k")
 
 @pytest.fixture(scope="module")
 def pool():
-    with JudgePool(timeout=LIMIT, memory_limit=MEMORY) as pool:
-        assert pool.judge(*RIGHT_ANSWER).correct
+    with JudgePool(workers=2, timeout=LIMIT, memory_limit=MEMORY) as pool:
         yield pool
+
+
+@pytest.fixture(scope="module")
+def verdicts(pool):
+    return dict(zip(HOSTILE, pool.judge_many(HOSTILE.values()), strict=True))
 
 
 def assert_held(verdict: Verdict, *more: str) -> None:
@@ -44,27 +48,25 @@ def test_there_are_many():
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_answers(pool, name):
-    gold, answer = HOSTILE[name]
-    assert_held(pool.judge(gold, answer))
-    (worker,) = pool._live  # a killed one is replaced at once
-    assert psutil.Process(worker.process.pid).memory_info().rss <= MEMORY
+def test_hostile_answers(verdicts, name):
+    assert_held(verdicts[name])
+
+
+def test_the_judge_lives_on_within_its_memory(pool, verdicts):
+    assert pool.judge(*RIGHT_ANSWER).correct
+    for worker in pool._live:
+        assert psutil.Process(worker.process.pid).memory_info().rss <= MEMORY
+        assert resource.prlimit(worker.process.pid, resource.RLIMIT_AS) == (MEMORY, MEMORY)
 
 
 def test_adversarial_answers_of_the_data_set(pool):
     path = DATA / "verifier_adversarial_dev.jsonl"
     if not path.exists():
         pytest.skip(f"needs hostile answers at {path} (set GPPO_DATA)")
-    for line in path.read_text(encoding="utf-8").splitlines():
-        record = json.loads(line)
-        for lenient in (False, True):
-            pair = answer_pair(record["gold"], record["pred"], False, lenient)
-            verdict = pair if isinstance(pair, Verdict) else pool.judge(*pair)
-            assert_held(verdict, "correct")  # the last of many boxes is right
-
-
-def test_the_judge_lives_on_after_them_all(pool):
-    assert pool.judge(r"\int_0^1 4x \, dx", "2").correct
+    records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    pairs = [answer_pair(r["gold"], r["pred"], False, lenient) for r in records for lenient in (False, True)]
+    for verdict in pool.imap(list(dict.fromkeys(pairs))):
+        assert_held(verdict, "correct")  # the last of many boxes is right
 
 
 def test_from_many_threads_at_once():
@@ -107,7 +109,9 @@ def test_the_callers_alarm_still_rings_and_its_handler_is_its_own():
         signal.signal(signal.SIGALRM, before)
 
 
-@pytest.mark.skipif(find_spec("gmpy2") is None, reason="gmpy2 is not installed; docs/math_judging.md says how to run this")
+@pytest.mark.skipif(
+    find_spec("gmpy2") is None, reason="gmpy2 is not installed; docs/math_judging.md says how to run this"
+)
 def test_sympy_and_mpmath_use_gmpy2_here(pool):
     """So the other tests of this file show that arithmetic which no signal can stop is stopped all the same."""
     from mpmath.libmp import BACKEND

@@ -17,6 +17,8 @@ SYMBOLIC = (r"\int_0^1 2x \, dx", r"\frac{3}{3}")  # needs a worker
 def symbolic(number: int) -> tuple[str, str]:
     """A right answer that needs a worker, another one for each number: decided pairs are remembered."""
     return rf"\int_0^1 {2 * number} x \, dx", str(number)
+
+
 ENDLESS = ("1", r"9^{9^{9^{9}}}")
 MEMORY = r"\left(2^{3000000000}\right)!"
 
@@ -222,7 +224,10 @@ def test_stray_prints_do_no_harm(tmp_path, monkeypatch):
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with JudgePool() as pool:
-        assert [v.status for v in pool.judge_many([symbolic(1), (symbolic(1)[0], "2")] * 20)] == ["correct", "wrong"] * 20
+        assert [v.status for v in pool.judge_many([symbolic(1), (symbolic(1)[0], "2")] * 20)] == [
+            "correct",
+            "wrong",
+        ] * 20
     assert (tmp_path / "ran").exists()
 
 

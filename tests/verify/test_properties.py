@@ -138,7 +138,9 @@ def test_radicals(judge, whole, root, factor):
 
 @given(st.integers(2, 9), st.integers(2, 9))
 def test_logarithms(judge, base, number):
-    check(judge, rf"\log_{{{base}}} {number}", rf"\frac{{\ln {number}}}{{\ln {base}}}", rf"\log_{{{base}}} {number + 1}")
+    check(
+        judge, rf"\log_{{{base}}} {number}", rf"\frac{{\ln {number}}}{{\ln {base}}}", rf"\log_{{{base}}} {number + 1}"
+    )
 
 
 @given(st.lists(WHOLE, min_size=2, max_size=5), st.integers(-5, 5).filter(bool))
@@ -170,7 +172,9 @@ def test_tuples(judge, values):
 def test_sets(judge, values, random):
     shuffled = random.sample(values, len(values))
     answer = r"\{" + ", ".join(map(str, values)) + r"\}"
-    check(judge, answer, r"\{" + ",".join(map(str, shuffled)) + r"\}", r"\{" + ",".join(map(str, shuffled[1:])) + ",51\\}")
+    check(
+        judge, answer, r"\{" + ",".join(map(str, shuffled)) + r"\}", r"\{" + ",".join(map(str, shuffled[1:])) + ",51\\}"
+    )
 
 
 @given(st.lists(WHOLE, min_size=2, max_size=6, unique=True))

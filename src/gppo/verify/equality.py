@@ -44,9 +44,7 @@ class Pair:
     def equal(self, tolerance: Fraction | None = None) -> bool:
         """Whether they are equal, or differ by no more than ``tolerance``."""
         if self.exact:
-            return self.first == self.second or (
-                tolerance is not None and abs(self.first - self.second) <= tolerance
-            )
+            return self.first == self.second or (tolerance is not None and abs(self.first - self.second) <= tolerance)
         difference = abs(self.evaluation.inexact(self.first) - self.evaluation.inexact(self.second))
         bound = self.noise if tolerance is None else max(self.noise, self.evaluation.inexact(tolerance))
         return bool(difference <= bound)

@@ -13,7 +13,8 @@ _UNCLOSED = re.compile(r"\s*\\{1,4}(?:boxed|fbox)\s*\{")
 _FILLER = r"(?:[\s$]|\\[()\[\];,! ]|\\q?quad)*"
 # What stands between the members of one list: a comma, or "and" after three words at most, and a name for the next.
 _JOINT = re.compile(
-    rf"{_FILLER}(?:[,;]|(?:\\text\s*\{{)?\s*(?:[\w()]+ ){{0,3}}(?:and|or)\s*\}}?){_FILLER}(?:\w{{1,12}}\s*=\s*)?{_FILLER}"
+    rf"{_FILLER}(?:[,;]|(?:\\text\s*\{{)?\s*(?:[\w()]+ ){{0,3}}(?:and|or)\s*\}}?)"
+    rf"{_FILLER}(?:\w{{1,12}}\s*=\s*)?{_FILLER}"
 )
 
 
@@ -44,7 +45,9 @@ def extract_answer(text: str) -> str | None:
 def find_boxes(text: str) -> list[Found]:
     """Every closed box without a box inside it, in order."""
     found: list[Found] = []
-    braces: list[tuple[int, int]] = []  # of each open brace: where the box command before it begins (or -1), its content
+    braces: list[
+        tuple[int, int]
+    ] = []  # of each open brace: where the box command before it begins (or -1), its content
     command = end_of_command = -1  # a brace right after a box command belongs to it
     for token in _TOKEN.finditer(text):
         sign = token.group()

@@ -64,9 +64,7 @@ class MathJudge:
 
     def imap(self, pairs: Iterable[tuple[str, str]], prompt_opened: bool = False) -> Iterator[Verdict]:
         """Judge a stream of (reference answer, response) pairs; verdicts in order."""
-        return self._pool.imap(
-            answer_pair(gold, response, prompt_opened, self._lenient) for gold, response in pairs
-        )
+        return self._pool.imap(answer_pair(gold, response, prompt_opened, self._lenient) for gold, response in pairs)
 
 
 def verify(

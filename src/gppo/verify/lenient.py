@@ -5,6 +5,7 @@ blur.
 """
 
 import re
+from collections import deque
 
 from gppo.verify.extract import Found, find_boxes, last_list
 
@@ -12,7 +13,8 @@ _TAIL = 4000  # an answer stands at the end, and searching a long text for pairs
 _MARKER = re.compile(r"####\s*(?P<rest>[^\n]+)")
 _FINAL = re.compile(r"final answer\b(?:\s*(?:is|:)|\s*\*\*)*\s*", re.IGNORECASE)
 _STATEMENT = re.compile(
-    r"(?:(?:final )?\banswer\b|réponse|respuesta|antwort|答案|ответ)(?:\s*(?:is|are|est|es|ist|是|为|:|：|\*\*))*\s*", re.IGNORECASE
+    r"(?:(?:final )?\banswer\b|réponse|respuesta|antwort|答案|ответ)(?:\s*(?:is|are|est|es|ist|是|为|:|：|\*\*))*\s*",
+    re.IGNORECASE,
 )
 _SENTENCE_END = re.compile(r"[.。!?](?=\s|$|<)|\n\s*\n|<\|")
 _FORMULA = re.compile(
@@ -23,13 +25,18 @@ _NUMBER = re.compile(
     r"(?<![A-Za-z0-9_.,\\^{])(?:(?<![\w)] )(?<![\w)])[-−])?"
     r"(?:\\frac\s*\{[^{}]{1,40}\}\s*\{[^{}]{1,40}\}|\d(?:[\d,]*\d)?(?:\.\d+)?(?:\s*/\s*\d+)?|\.\d+)(?:\s*\\?%)?"
 )
-_NAMES_OF_BLOCKS = re.compile(r"\\(?:begin|end)\{[^{}]*\}|\\(?:text|mbox|mathrm|textbf|textit|textnormal)\s*\{[^{}]*\}|\\[A-Za-z]+")
+_NAMES_OF_BLOCKS = re.compile(
+    r"\\(?:begin|end)\{[^{}]*\}|\\(?:text|mbox|mathrm|textbf|textit|textnormal)\s*\{[^{}]*\}|\\[A-Za-z]+"
+)
 _GLUED_OR = re.compile(r"(?<=[\d)])(?:or|and)(?=[A-Z(\d])")
 _WORD = re.compile(r"[^\W\d_]{3,}")
 _WORDS_OF_ANSWERS = frozenset(
-    "and percent pct percentage sin cos tan log sqrt frac exp cot sec csc arcsin arccos arctan infinity million billion "
-    "miles meters feet inches hours minutes seconds dollars cents degrees".split()
-)
+    {
+        "and", "percent", "pct", "percentage", "sin", "cos", "tan", "log", "sqrt", "frac", "exp", "cot", "sec", "csc",
+        "arcsin", "arccos", "arctan", "infinity", "million", "billion", "miles", "meters", "feet", "inches", "hours",
+        "minutes", "seconds", "dollars", "cents", "degrees",
+    }
+)  # fmt: skip
 
 
 def stated_answer(text: str) -> str | None:
@@ -91,7 +98,5 @@ def _is_formula(content: str) -> bool:
 
 
 def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
-    last = None
-    for last in pattern.finditer(text):
-        pass
-    return last
+    found = deque(pattern.finditer(text), maxlen=1)
+    return found[0] if found else None

@@ -26,11 +26,13 @@ _UNICODE = str.maketrans(
     | {chr(0xFF10 + digit): str(digit) for digit in range(10)}
 )  # fmt: skip
 
-_WORDS = "|".join(
-    "arcsin arccos arctan sinh cosh tanh sin cos tan cot sec csc log ln exp pi infty theta alpha beta gamma delta lambda "
-    "omega phi".split()
+_WORDS = (
+    "arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|log|ln|exp|pi|infty|theta|alpha|beta|gamma|delta|"
+    "lambda|omega|phi"
 )
-_COMMANDS = "text|mbox|hbox|textbf|textit|textrm|textsf|texttt|textnormal|mathrm|mathbf|mathit|mathsf|operatorname|boldsymbol|bm"
+_COMMANDS = (
+    "text|mbox|hbox|textbf|textit|textrm|textsf|texttt|textnormal|mathrm|mathbf|mathit|mathsf|operatorname|boldsymbol|bm"
+)
 
 # Applied in this order.
 _SPELLING: tuple[tuple[re.Pattern[str], str], ...] = tuple(
@@ -84,14 +86,24 @@ _SPELLING: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"(?<=\d)\s*(?:\\text\s*\{)?\s*trillion(?![a-z])\s*\}?", r"\\cdot 10^{12}"),
         (r"(?<=\d)([\s{a-z\\]*[apAP])\.\s?[mM]\.?(?![A-Za-z])", r"\1m"),
         (r"(?<=\d)\s*\^?\s*\{?\s*\\text\s*\{\s*(?:st|nd|rd|th)\s*\}\s*\}?(?=\s*$)|(?<=\d)(?:st|nd|rd|th)(?=\s*$)", ""),
-        (r"(?<=[\dA-F])\s*,?\s*\(?\s*(?:\\text\s*\{)?\s*\(?\s*(?:in )?base[ -]*(?:\})?\s*(\d+)\s*\)?\s*\}?\s*\)?(?=\s*$)", r"_{\1}"),
-        (r"\s*(?:\\?%|\\text\s*\{\s*(?:percent|per cent|pct|\\?%)\s*\}|(?<=[\d\s])(?:percentage|percent|per cent|pct)\b)", "%"),
+        (
+            r"(?<=[\dA-F])\s*,?\s*\(?\s*(?:\\text\s*\{)?\s*\(?\s*(?:in )?base[ -]*(?:\})?\s*(\d+)"
+            r"\s*\)?\s*\}?\s*\)?(?=\s*$)",
+            r"_{\1}",
+        ),
+        (
+            r"\s*(?:\\?%|\\text\s*\{\s*(?:percent|per cent|pct|\\?%)\s*\}"
+            r"|(?<=[\d\s])(?:percentage|percent|per cent|pct)\b)",
+            "%",
+        ),
     )
 )
 _ROOT_SIGN = re.compile(r"√\s*(\d+)")
 _DOUBLED = re.compile(r"(?<!\\)\\\\(?=[A-Za-z]{2})")
 _TEXT = re.compile(rf"\\(?:{_COMMANDS})\s*\{{([^{{}}]*)\}}")
-_AND = re.compile(r"\s*[,;]?\s*(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])\s*|(?<=[)\d])or(?=[(\dA-Z])|\s*\\(?:vee|lor|wedge|land)(?![A-Za-z])\s*")
+_AND = re.compile(
+    r"\s*[,;]?\s*(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])\s*|(?<=[)\d])or(?=[(\dA-Z])|\s*\\(?:vee|lor|wedge|land)(?![A-Za-z])\s*"
+)
 _SPACE_GROUPS = re.compile(r"(?<![\d.,^_])[1-9]\d{0,2}(?: \d{3})+(?!\d)")
 _COMMA_GROUPS = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:,\d{3})+(?![\d,])")
 _BASE_WORDS = {

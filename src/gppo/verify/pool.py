@@ -12,8 +12,8 @@ from typing import Self
 
 from gppo.types import GppoError, UserError, Verdict
 from gppo.verify._process import WorkerDiedError, WorkerProcess
-from gppo.verify.extract import MAX_ANSWER_CHARS
 from gppo.verify.cascade import MEMORY_LIMIT, NOT_COMPARABLE, UNREADABLE, compare_plain
+from gppo.verify.extract import MAX_ANSWER_CHARS
 
 ATTEMPTS = 3
 TIMEOUT = 2.0
@@ -148,7 +148,9 @@ class JudgePool:
                 worker = idle if isinstance(idle, WorkerProcess) else self._start(idle)
                 start = time.perf_counter()  # neither waiting for a worker nor its start counts
                 reply = worker.ask(gold, predicted, timeout or self.timeout)
-                if reply["rule"] != MEMORY_LIMIT:  # after that one its heap is not to be trusted
+                if reply["rule"] == MEMORY_LIMIT:  # after that one its heap is not to be trusted
+                    kept = self._spawn()
+                else:
                     kept = worker
                     self._remember(gold, predicted, (reply["equal"], reply["rule"]))
                 return _verdict(predicted, reply["equal"], reply["rule"], time.perf_counter() - start)

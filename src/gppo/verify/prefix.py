@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from gppo.verify.structure import split_top
 
 #: A name as answers write it: ``x``, ``x_1``, ``f(x)``.
-NAME = r"(?:[A-Za-z]|\\(?:theta|alpha|beta|lambda|mu|phi|omega|gamma|delta)(?![A-Za-z]))(?:_\{?\w+\}?)?(?:\([A-Za-z0-9]\))?"
+NAME = (
+    r"(?:[A-Za-z]|\\(?:theta|alpha|beta|lambda|mu|phi|omega|gamma|delta)(?![A-Za-z]))"
+    r"(?:_\{?\w+\}?)?(?:\([A-Za-z0-9]\))?"
+)
 _SIMPLE = re.compile(rf"\(?\s*(?:{NAME}|[A-Z]{{2,3}})(?:\s*,\s*{NAME})*\s*\)?")
 _SUM = re.compile(r"[a-wA-W](?:\s*\+\s*[a-wA-W])+")  # m + n, which a problem asks for; x + y = 5 may be a line
 _QUANTITY_CHARACTERS = re.compile(r"[A-Za-z\\{}_|:,'() ]*")

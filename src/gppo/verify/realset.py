@@ -1,4 +1,4 @@
-r"""Sets of real numbers: ``(0,1) \cup [2,3)``, ``x > 2``, ``-1 \le x < 4``, ``x \ne 3``, ``\mathbb{R} \setminus \{0\}``.
+r"""Sets of real numbers: ``(0,1) \cup [2,3)``, ``-1 \le x < 4``, ``x \ne 3``, ``\mathbb{R} \setminus \{0\}``.
 
 Each becomes a sorted list of pieces, touching pieces merged, so that two ways of writing one set meet.
 """
@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from gppo.verify.expression import names_of, read_expression
+from gppo.verify.expression import names_of
 from gppo.verify.prefix import NAME
+from gppo.verify.reader import read_expression
 from gppo.verify.structure import split_items, split_top
 from gppo.verify.values import Evaluation, NoValueError
 
@@ -60,9 +61,7 @@ def read_real_set(text: str) -> RealSet | None:
 def same_set(first: RealSet, second: RealSet) -> bool:
     """Whether two sets hold the same numbers."""
     return len(first) == len(second) and all(
-        _same(a.low, b.low)
-        and _same(a.high, b.high)
-        and (a.low_closed, a.high_closed) == (b.low_closed, b.high_closed)
+        _same(a.low, b.low) and _same(a.high, b.high) and (a.low_closed, a.high_closed) == (b.low_closed, b.high_closed)
         for a, b in zip(first, second, strict=True)
     )
 
@@ -167,7 +166,9 @@ def _same(first: Any, second: Any) -> bool:
 def _merge(pieces: Iterable[Piece]) -> RealSet:
     """The union, sorted; pieces that touch become one."""
     merged: list[Piece] = []
-    for piece in sorted((piece for piece in pieces if not piece.empty), key=lambda piece: (piece.low, not piece.low_closed)):
+    for piece in sorted(
+        (piece for piece in pieces if not piece.empty), key=lambda piece: (piece.low, not piece.low_closed)
+    ):
         last = merged[-1] if merged else None
         touching = last is not None and (
             piece.low < last.high or (_same(piece.low, last.high) and (piece.low_closed or last.high_closed))

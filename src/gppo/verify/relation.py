@@ -7,7 +7,8 @@ import re
 from fractions import Fraction
 
 from gppo.verify.equality import value_pairs
-from gppo.verify.expression import Node, names_of, read_expression
+from gppo.verify.expression import Node, names_of
+from gppo.verify.reader import read_expression
 
 _OPERATOR = re.compile(r"\\(?:le|ge|ne|approx)(?![A-Za-z])|[<>=]")
 _BRACES = re.compile(r"(?<!\\)\{[^{}]*\}")
@@ -22,7 +23,7 @@ def operators_of(text: str) -> list[str]:
 
 
 def same_relation(gold: str, predicted: str) -> bool | None:
-    """Whether two relations are one, up to a factor and to which side a term stands on; None where that is not plain."""
+    """Whether two relations are one, up to a factor and to where a term stands; None where that is not plain."""
     first, second = _difference(gold), _difference(predicted)
     if first is None or second is None:
         return None

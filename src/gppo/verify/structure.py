@@ -109,7 +109,9 @@ def _read_matrix(body: str) -> Structure | None:
 
 def _outer_brackets(text: str) -> tuple[str, str]:
     """The bracket that opens the text and the one that closes it, where these two belong together."""
-    tokens = [token for token in _TOKEN.finditer(text) if token.group() in _KIND or token.group() in (r"\begin", r"\end")]
+    tokens = [
+        token for token in _TOKEN.finditer(text) if token.group() in _KIND or token.group() in (r"\begin", r"\end")
+    ]
     if not tokens or tokens[0].start() != 0 or tokens[-1].end() != len(text):
         return "", ""
     depth = 0
@@ -156,9 +158,9 @@ def compare_structures(gold: Structure | None, predicted: Structure | None, same
         alone = gold or predicted
         bare_list = alone is not None and not alone.brackets
         return False if bare_list else None  # an interval may meet an inequality, a matrix a product
-    if gold.brackets and predicted.brackets and gold.brackets != predicted.brackets:
-        if not (gold.vector and predicted.vector):
-            return False
+    differ = bool(gold.brackets and predicted.brackets and gold.brackets != predicted.brackets)
+    if differ and not (gold.vector and predicted.vector):
+        return False
     if max(len(gold.items), len(predicted.items)) > MAX_ITEMS:
         return None
     if gold.ordered or predicted.ordered:

@@ -1,7 +1,7 @@
 """The value of an expression: an exact fraction where it has one, else a number of as many digits as it takes.
 
-Every step is bounded in size, so no text can make this slow or large. Numbers that are no fractions are kept to 512 bits
-and more where the expression itself holds finer ones, so that pi and pi + 10^-50 never meet through rounding.
+Every step is bounded in size, so no text can make this slow or large. Numbers that are no fractions have 512 bits, and
+more where the expression itself holds finer ones, so that pi and pi + 10^-50 never meet through rounding.
 """
 
 import math
@@ -79,7 +79,7 @@ class Evaluation:
             return self._constant(node.text)
         parts = [self._value(part) for part in node.parts]
         if node.kind in FUNCTIONS:
-            value = self.function(node.kind, *parts)
+            value = self._function(node.kind, *parts)
         else:
             value = _OPERATIONS[node.kind](self, *parts)
         if isinstance(value, Fraction):
@@ -95,7 +95,7 @@ class Evaluation:
             return numbers.mpc(0, 1)
         return +numbers.pi if name == "pi" else +numbers.e
 
-    def add(self, *terms: Value) -> Value:
+    def _add(self, *terms: Value) -> Value:
         if all(isinstance(term, Fraction) for term in terms):
             return sum(terms, Fraction(0))
         total: Any = 0
@@ -105,12 +105,12 @@ class Evaluation:
             total = total + number
         return total
 
-    def multiply(self, first: Value, second: Value) -> Value:
+    def _multiply(self, first: Value, second: Value) -> Value:
         if isinstance(first, Fraction) and isinstance(second, Fraction):
             return first * second
         return self.inexact(first) * self.inexact(second)
 
-    def divide(self, first: Value, second: Value) -> Value:
+    def _divide(self, first: Value, second: Value) -> Value:
         if isinstance(first, Fraction) and isinstance(second, Fraction):
             return first / second
         below = self.inexact(second)
@@ -122,7 +122,7 @@ class Evaluation:
         """What is left of a sum that is zero: below this an inexact value cannot be told from zero."""
         return max(self.largest, abs(value)) * _numbers(self.bits).mpf(2) ** (-self.bits // 2)
 
-    def power(self, base: Value, exponent: Value) -> Value:
+    def _power(self, base: Value, exponent: Value) -> Value:
         if isinstance(exponent, Fraction) and exponent.denominator == 1:
             return self._whole_power(base, int(exponent))
         if isinstance(exponent, Fraction) and isinstance(base, Fraction) and exponent.denominator <= 64:
@@ -145,7 +145,7 @@ class Evaluation:
             raise NoValueError("too large")
         return base**exponent
 
-    def root(self, degree: Value, value: Value) -> Value:
+    def _root(self, degree: Value, value: Value) -> Value:
         if not isinstance(degree, Fraction) or degree.denominator != 1 or not 1 <= degree <= 64:
             raise NoValueError("degree of a root")
         if isinstance(value, Fraction):
@@ -153,19 +153,19 @@ class Evaluation:
             if exact is not None:
                 return exact
             if value < 0 and degree % 2:
-                return -self.inexact(-value) ** self.inexact(1 / degree)
+                return -(self.inexact(-value) ** self.inexact(1 / degree))
         return _numbers(self.bits).root(self.inexact(value), int(degree))
 
-    def absolute(self, value: Value) -> Value:
+    def _absolute(self, value: Value) -> Value:
         return abs(value)
 
-    def factorial(self, value: Value) -> Fraction:
+    def _factorial(self, value: Value) -> Fraction:
         return Fraction(math.factorial(_small(value)))
 
-    def binomial(self, above: Value, below: Value) -> Fraction:
+    def _binomial(self, above: Value, below: Value) -> Fraction:
         return Fraction(math.comb(_small(above), _small(below)))
 
-    def whole(self, rounded: Callable[[Any], Any], value: Value) -> Fraction:
+    def _whole(self, rounded: Callable[[Any], Any], value: Value) -> Fraction:
         if isinstance(value, Fraction):
             return Fraction(rounded(value))
         numbers = _numbers(self.bits)
@@ -175,7 +175,7 @@ class Evaluation:
             raise NoValueError("perhaps whole")
         return Fraction(int(numbers.floor(value)) + (rounded is math.ceil))
 
-    def function(self, name: str, *arguments: Value) -> Value:
+    def _function(self, name: str, *arguments: Value) -> Value:
         numbers, argument = _numbers(self.bits), arguments[-1]
         if name in ("ln", "log", "lg"):
             return self._logarithm(name, *arguments)
@@ -203,21 +203,21 @@ class Evaluation:
             base = arguments[0]
         self.largest = max(self.largest, 1)  # the logarithm of one is zero
         natural = numbers.log(number)
-        return natural if base is None else self.divide(natural, numbers.log(self.inexact(base)))
+        return natural if base is None else self._divide(natural, numbers.log(self.inexact(base)))
 
 
 _OPERATIONS: dict[str, Callable[..., Value]] = {
-    "+": Evaluation.add,
+    "+": Evaluation._add,
     "-": lambda _, value: -value,
-    "*": Evaluation.multiply,
-    "/": Evaluation.divide,
-    "^": Evaluation.power,
-    "!": Evaluation.factorial,
-    "root": Evaluation.root,
-    "abs": Evaluation.absolute,
-    "binomial": Evaluation.binomial,
-    "floor": lambda evaluation, value: evaluation.whole(math.floor, value),
-    "ceil": lambda evaluation, value: evaluation.whole(math.ceil, value),
+    "*": Evaluation._multiply,
+    "/": Evaluation._divide,
+    "^": Evaluation._power,
+    "!": Evaluation._factorial,
+    "root": Evaluation._root,
+    "abs": Evaluation._absolute,
+    "binomial": Evaluation._binomial,
+    "floor": lambda evaluation, value: evaluation._whole(math.floor, value),
+    "ceil": lambda evaluation, value: evaluation._whole(math.ceil, value),
 }
 
 

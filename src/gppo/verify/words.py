@@ -3,11 +3,15 @@
 import re
 
 _LETTER = re.compile(r"\(?\s*([A-Za-z])\s*\)?\.?")
-_CHOICE = re.compile(r"(?:(?:option|choice|answer)\s*)?\(?\s*([A-J])\s*(?:\)|[.:](?=\s)|\)\s*[.:])\s*\S.*|(?:option|choice)\s*\(?([A-J])\)?", re.IGNORECASE)
+_CHOICE = re.compile(
+    r"(?:(?:option|choice|answer)\s*)?\(?\s*([A-J])\s*(?:\)|[.:](?=\s)|\)\s*[.:])\s*\S.*|(?:option|choice)\s*\(?([A-J])\)?",
+    re.IGNORECASE,
+)
 _WORDS = re.compile(r"(?=.*[^\W\d_]{2})[^\W\d_]+(?:[ ,.'-]+[^\W\d_]+)*")
 _LONG = re.compile(r"[^\W\d_]{4}")
 _NOTHING = re.compile(
-    r"(?:there (?:is|are) )?(?:no|none) ?(?:real |integer |valid |such )*(?:solutions?|roots?|values?|numbers?)?(?: exists?)?"
+    r"(?:there (?:is|are) )?(?:no|none) ?(?:real |integer |valid |such )*(?:solutions?|roots?|values?|numbers?)?"
+    r"(?: exists?)?"
     r"|\\emptyset|the empty set|empty set|empty",
     re.IGNORECASE,
 )
