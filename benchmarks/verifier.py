@@ -2,8 +2,8 @@
 
     python benchmarks/verifier.py [--data FOLDER] [--pairs N]
 
-Ways: ours (as shipped, with its memory of pairs), ours without that memory, math-verify with its defaults, math-verify on
-the last box alone. Each pair goes through every way before the next one comes, so that a busy machine is as bad for
+Ways: ours (as shipped, with its memory of pairs), ours without that memory, math-verify with its defaults, math-verify
+on the last box alone. Each pair goes through every way before the next one comes, so that a busy machine is as bad for
 each. With ``--accuracy`` it prints every row of ``verifier_dev.jsonl`` on which the lenient judge and the label differ.
 Prints tables and one line of JSON.
 """

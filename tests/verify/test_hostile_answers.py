@@ -23,7 +23,7 @@ LIMIT = 1.0  # the default, 2 s, is what the tests below that call verify take
 GRACE = 1.5  # a busy machine; the kill itself takes milliseconds
 MEMORY = 1 << 30
 RIGHT_ANSWER = (r"\int_0^1 2x \, dx", "1")  # needs a worker
-ENDLESS = ("1", r"\prod_{k=1}^{1000000} k")
+ENDLESS = ("1", r"9^{9^{9^{9}}}")
 
 
 @pytest.fixture(scope="module")
@@ -117,4 +117,4 @@ def test_sympy_and_mpmath_use_gmpy2_here(pool):
     from mpmath.libmp import BACKEND
 
     assert BACKEND == "gmpy"
-    assert pool.judge("1", r"(10^{9})!").status in ("timeout", "unparsable")
+    assert pool.judge(*ENDLESS).status == "timeout"

@@ -38,8 +38,24 @@ def extract_answer(text: str) -> str | None:
     Of nested boxes the inner one counts. Neighbouring boxes are never merged: a response that boxes 41 and then 42
     says 42. Linear in the length of the text. Returns None where there is no closed box.
     """
-    found = find_boxes(text)
-    return found[-1].content if found else None
+    found = last_box(text)
+    return found.content if found else None
+
+
+def last_box(text: str) -> Found | None:
+    """The last of ``find_boxes``, mostly without reading what stands before it."""
+    keyword = max(text.rfind("boxed"), text.rfind("fbox"))
+    if keyword < 0:
+        return None
+    start = keyword
+    while start and keyword - start < 4 and text[start - 1] == "\\":
+        start -= 1
+    found = find_boxes(text[start:])
+    if found and found[0].start == 0:
+        only = found[0]
+        return Found(start, start + only.end, only.content)
+    found = find_boxes(text)  # the last one is not closed, or is none
+    return found[-1] if found else None
 
 
 def find_boxes(text: str) -> list[Found]:
@@ -88,7 +104,7 @@ def read_reference(gold: str) -> str:
 
     Boxes that are joined belong together here: ``\boxed{1} and \boxed{2}`` is a list, and nobody corrects himself.
     """
-    found = find_boxes(gold)
+    found = find_boxes(gold) if "box" in gold else []
     if found:
         answer = last_list(gold, found, touching=True)
         return answer + r"\%" if percent_follows(gold, found[-1]) and "%" not in answer else answer

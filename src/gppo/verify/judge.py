@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from gppo.types import Problem, UserError, Verdict
-from gppo.verify.extract import find_boxes, percent_follows, read_reference
+from gppo.verify.extract import last_box, percent_follows, read_reference
 from gppo.verify.lenient import stated_answer
 from gppo.verify.pool import TIMEOUT, JudgePool
 from gppo.verify.thinking import split_thinking
@@ -91,12 +91,12 @@ def answer_pair(gold: str, response: str, prompt_opened: bool, lenient: bool) ->
     thinking = split_thinking(response, prompt_opened)
     if thinking.status == "open":
         return Verdict("unparsable", 0.0, None, THINKING_OPEN)
-    boxes = find_boxes(thinking.answer)
-    answer = stated_answer(thinking.answer) if lenient else boxes[-1].content if boxes else None
+    box = last_box(thinking.answer)
+    answer = stated_answer(thinking.answer) if lenient else box.content if box else None
     if not answer:
         return Verdict("unparsable", 0.0, None, NOTHING_STATED if lenient else NO_ANSWER)
     reference = read_reference(gold)
-    if "%" in reference and "%" not in answer and boxes and percent_follows(thinking.answer, boxes[-1]):
+    if "%" in reference and "%" not in answer and box and percent_follows(thinking.answer, box):
         answer += r"\%"  # \boxed{28}\% says 28 % where that is asked, and 28 where the problem has the sign already
     return reference, answer
 

@@ -31,7 +31,8 @@ _WORDS = (
     "lambda|omega|phi"
 )
 _COMMANDS = (
-    "text|mbox|hbox|textbf|textit|textrm|textsf|texttt|textnormal|mathrm|mathbf|mathit|mathsf|operatorname|boldsymbol|bm"
+    "text|mbox|hbox|textbf|textit|textrm|textsf|texttt|textnormal|mathrm|mathbf|mathit|mathsf|operatorname|"
+    "boldsymbol|bm"
 )
 
 # Applied in this order.

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 _MAX_CHARS = 400
 _DECIMAL = re.compile(r"[-+]?\d*\.\d+")
-_CLOCK = re.compile(r"\s*(?:[01]?\d|2[0-4]):[0-5]\d\s*")
+_CLOCK = re.compile(r"\s*(?:[01]?\d|2[0-4]):[0-5]\d\s*(?P<more>[^\d:]*)")
 _RATIO_SIGN = re.compile(r":|\\colon\b|\sto\s")
 _RATIO_PART = re.compile(r"\s*(\d+(?:\.\d+)?|\\frac\{\d+\}\{\d+\}|\d+/\d+)\s*")
 _BASE_NUMERAL = re.compile(r"\(?([0-9A-Za-z.]+)\)?_(?:\{(\d{1,2})\}|(\d))")
@@ -34,7 +34,7 @@ def same_ratio(first: tuple[Fraction, ...], second: tuple[Fraction, ...]) -> boo
 
 
 def is_clock_time(text: str) -> bool:
-    """Whether the text may be a time of day, such as ``4:30``."""
+    """Whether the text may be a time of day, such as ``4:30``, whatever words follow it."""
     return bool(_CLOCK.fullmatch(text))
 
 
