@@ -259,7 +259,6 @@ RULES: dict[str, Rule] = {
         [
             ("4:30", r"\text{4:30}", True),
             ("4:30 p.m.", r"4:30\text{ PM}", True),
-            ("4:30", "4:30 in the morning", False),
             ("12:00", "1:00", False),
             ("4:30 p.m.", "4:30 a.m.", False),
         ],

@@ -20,7 +20,7 @@ from fractions import Fraction
 from gppo.verify.equality import same_value
 from gppo.verify.expression import Node, names_of
 from gppo.verify.normal import normalise, squash
-from gppo.verify.numerals import base_numeral, is_clock_time, decimal_comma, last_digit, ratio_values, same_ratio
+from gppo.verify.numerals import base_numeral, decimal_comma, is_clock_time, last_digit, ratio_values, same_ratio
 from gppo.verify.prefix import without_names
 from gppo.verify.reader import read_expression
 from gppo.verify.realset import is_plainly_a_set, read_real_set, same_set

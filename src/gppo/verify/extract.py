@@ -10,6 +10,7 @@ _TOKEN = re.compile(r"\\{1,4}(?:boxed|fbox)(?![A-Za-z])\s*|\\.|[{}]", re.DOTALL)
 _SINGLE = re.compile(r"[-+]?(?:\d[\d,]*\.?\d*|\.\d+)|[A-Za-z](?![A-Za-z])")
 _PERCENT_AFTER = re.compile(r"\s*(?:\$|\\[)\]])?\s*(?:\\?%|(?:percent|per cent|pct)\b)")
 _UNCLOSED = re.compile(r"\s*\\{1,4}(?:boxed|fbox)\s*\{")
+_LONGEST_JOINT = 80
 _FILLER = r"(?:[\s$]|\\[()\[\];,! ]|\\q?quad)*"
 # What stands between the members of one list: a comma, or "and" after three words at most, and a name for the next.
 _JOINT = re.compile(
@@ -88,7 +89,7 @@ def last_list(text: str, found: list[Found], touching: bool = False) -> str:
     members = [found[-1]]
     for before in reversed(found[:-1]):
         between = text[before.end : members[0].start]
-        if not (_JOINT.fullmatch(between) if between.strip(" $") else touching):
+        if len(between) > _LONGEST_JOINT or not (_JOINT.fullmatch(between) if between.strip(" $") else touching):
             break
         members.insert(0, before)
     return ", ".join(member.content for member in members)
@@ -96,7 +97,7 @@ def last_list(text: str, found: list[Found], touching: bool = False) -> str:
 
 def percent_follows(text: str, found: Found) -> bool:
     r"""Whether a percent sign stands right after a box, as in ``\boxed{28}\%``."""
-    return bool(_PERCENT_AFTER.match(text, found.end))
+    return bool(_PERCENT_AFTER.match(text[found.end : found.end + 30]))
 
 
 def read_reference(gold: str) -> str:

@@ -39,13 +39,14 @@ _COMMANDS = (
 _SPELLING: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
-        (r"(?<!\\)\$|(?<!\\)\\[()\[\]]", " "),
+        (r"(?:(?<!\\)\$|(?<!\\)\\[()\[\]]|\s)+", " "),  # runs of spaces would make later patterns slow
         (r"\\(?:left|right|middle|[bB]igg?[lrm]?|displaystyle|textstyle|limits|nolimits|rm|bf)(?![A-Za-z])\.?", ""),
         (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
         (r"\\[dt]binom(?![A-Za-z])", r"\\binom"),
         (r"(?<=\d)(?:,\s*\\!|\{,\}|\\,|\\;|\\ |\\thinspace ?|\{\s*\})\s*(?=\d{3}(?!\d))", ""),
         (r"(?<!\\)\\!", ""),
         (r"(?<!\\)\\(?:(?:q?quad|thinspace|hspace\{[^{}]*\})(?![A-Za-z])|[,;:> ])|~|\\q?quad", " "),
+        (r"\s+", " "),
         (r"\{,\}", ","),
         (r"\\(?:leqq?|leqslant)(?![A-Za-z])|<=|=<", r"\\le "),
         (r"\\(?:geqq?|geqslant)(?![A-Za-z])|>=", r"\\ge "),

@@ -42,7 +42,10 @@ def _difference(text: str) -> tuple[str, Node] | None:
     operators = operators_of(text)
     if len(operators) != 1 or operators == [r"\approx"]:
         return None
-    left, right = (read_expression(side) for side in _OPERATOR.split(text))
+    sides = _OPERATOR.split(text)
+    if len(sides) != 2:  # another one stands in braces
+        return None
+    left, right = (read_expression(side) for side in sides)
     if left is None or right is None:
         return None
     return operators[0], Node("+", (left, Node("-", (right,))))
