@@ -59,6 +59,7 @@ def test_the_judge_lives_on_within_its_memory(pool, verdicts):
         assert resource.prlimit(worker.process.pid, resource.RLIMIT_AS) == (MEMORY, MEMORY)
 
 
+@pytest.mark.slow
 def test_adversarial_answers_of_the_data_set(pool):
     path = DATA / "verifier_adversarial_dev.jsonl"
     if not path.exists():

@@ -16,8 +16,8 @@ FRACTIONS = st.fractions(min_value=-20, max_value=20, max_denominator=40)
 
 
 def given(*strategies: st.SearchStrategy) -> Callable:
-    """Hypothesis's own, without its deadline: the first answer that needs computer algebra waits for it."""
-    return lambda test: settings(deadline=None)(hypothesis.given(*strategies)(test))
+    """Hypothesis's own, fewer examples and no deadline: the first answer that needs computer algebra waits for it."""
+    return lambda test: settings(deadline=None, max_examples=50)(hypothesis.given(*strategies)(test))
 
 
 @pytest.fixture(scope="module")
