@@ -123,6 +123,23 @@ def test_a_worker_killed_under_an_answer_is_replaced():
         assert pool._live.isdisjoint({worker})
 
 
+@pytest.mark.parametrize("number", [signal.SIGABRT, signal.SIGSEGV])
+def test_a_worker_that_its_answer_brings_down_is_unparsable_and_not_infra(number):
+    with JudgePool(timeout=60.0) as pool:
+        assert pool.judge(*SYMBOLIC).correct
+        (worker,) = pool._live
+        os.kill(worker.process.pid, signal.SIGSTOP)
+        verdicts: list[Verdict] = []
+        thread = threading.Thread(target=lambda: verdicts.append(pool.judge(*symbolic(8))))
+        thread.start()
+        wait_until(pool._idle.empty)
+        os.kill(worker.process.pid, number)
+        os.kill(worker.process.pid, signal.SIGCONT)
+        thread.join(60)
+        assert [(verdict.status, verdict.rule) for verdict in verdicts] == [("unparsable", "memory limit")]
+        assert pool.judge(*symbolic(9)).correct
+
+
 def test_a_worker_that_cannot_start_is_infra_and_not_wrong(monkeypatch):
     with JudgePool() as pool:
         with monkeypatch.context() as patch:

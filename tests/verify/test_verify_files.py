@@ -66,7 +66,7 @@ def test_lenient_reads_answers_without_a_box(tmp_path):
     source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     source.write_text(json.dumps({"id": 1, "gold": "7", "response": "So the answer is 7."}) + "\n")
     assert verify_math_file(source, out, progress=False)["unparsable"] == 1
-    assert verify_math_file(source, out, progress=False, lenient=True)["correct"] == 1
+    assert verify_math_file(source, out, progress=False, lenient=True, fresh=True)["correct"] == 1
 
 
 def test_an_empty_file(tmp_path):
@@ -112,7 +112,7 @@ def test_a_call_that_was_cut_short_goes_on_without_judging_twice(tmp_path):
 def test_an_output_of_another_input_is_not_continued(tmp_path):
     source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     source.write_text(json.dumps({"id": 1, "gold": "1", "response": ""}) + "\n")
-    result = {"id": 2, "verdict": "wrong", "extracted": None, "seconds": 0.0}
+    result = {"id": 2, "verdict": "wrong", "extracted": None, "seconds": 0.0, "rule": "same text"}
     for other in (result, result | {"id": 1, "more": 1}, [1]):
         out.write_text(json.dumps(other) + "\n")
         with pytest.raises(UserError, match=r"out.jsonl line 1 is no result for the input's record 1, .*--fresh"):

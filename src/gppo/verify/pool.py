@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from gppo.types import GppoError, UserError, Verdict
-from gppo.verify._process import WorkerDiedError, WorkerProcess
+from gppo.verify._process import AnswerKilledWorkerError, WorkerDiedError, WorkerProcess
 from gppo.verify.cascade import MEMORY_LIMIT, NOT_COMPARABLE, UNREADABLE, compare_plain
 from gppo.verify.extract import MAX_ANSWER_CHARS
 
@@ -158,6 +158,10 @@ class JudgePool:
                 seconds = time.perf_counter() - start
                 kept = self._spawn()  # the next answer should not wait for it
                 return Verdict("timeout", 0.0, predicted, "time limit", seconds)
+            except AnswerKilledWorkerError:
+                seconds = time.perf_counter() - start
+                kept = self._spawn()
+                return Verdict("unparsable", 0.0, predicted, MEMORY_LIMIT, seconds)
             except (WorkerDiedError, ValueError) as error:  # ValueError: a frame that is none
                 how = str(error)
                 self._check_usable()
