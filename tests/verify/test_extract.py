@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gppo.verify import extract_answer
+from gppo.verify.extract import find_boxes, last_box
 
 
 @pytest.mark.parametrize(
@@ -53,6 +54,15 @@ def test_the_last_closed_box(text, answer):
 )
 def test_long_texts_are_read_once(text, answer):
     assert extract_answer(text) == answer
+
+
+PIECES = st.lists(st.sampled_from(["\\boxed", "\\fbox", "\\", "{", "}", "1", "x", " ", "unboxed", "%"]), max_size=12)
+
+
+@given(PIECES.map("".join))
+def test_the_short_way_to_the_last_box_is_the_long_way(text):
+    boxes = find_boxes(text)
+    assert last_box(text) == (boxes[-1] if boxes else None)
 
 
 @given(st.text(), st.text(alphabet=st.characters(exclude_characters="{}\\"), min_size=1))

@@ -11,29 +11,16 @@ import pytest
 from gppo.types import GppoError, UserError, Verdict
 from gppo.verify import JudgePool
 
-SYMBOLIC = ("x^2-1", "(x-1)(x+1)")  # needs a worker
+SYMBOLIC = (r"\int_0^1 2x \, dx", r"\frac{3}{3}")  # needs a worker
+
+
+def symbolic(number: int) -> tuple[str, str]:
+    """A right answer that needs a worker, another one for each number: decided pairs are remembered."""
+    return rf"\int_0^1 {2 * number} x \, dx", str(number)
+
+
 ENDLESS = ("1", r"9^{9^{9^{9}}}")
-HOSTILE = {
-    "powers": r"9^{9^{9^{9}}}",
-    "python powers": "9**9**9**9",
-    "factorial": "10000000!",
-    "nested factorials": "((9!)!)!",
-    "product": r"\prod_{k=1}^{1000000} k",
-    "nested fractions": r"\frac{1}{1+" * 60 + "1" + "}" * 60,
-    "nested braces": "{" * 4000 + "1" + "}" * 4000,
-    "nested parentheses": "(" * 500 + "1" + ")" * 500,
-    "nested boxes": "\\boxed{" * 1000,
-    "signs": "-" * 8000 + "1",
-    "spaces": "1" + " " * 8000 + "x",
-    "a million characters": "1" * 1_000_000,
-    "division by zero": r"\frac{0}{0}",
-    "nul": "1\0+\0x",
-    "lone surrogate": "\ud800 + x",
-    "code": "__import__('os').system('id')",
-    "unicode": "x² − √2 + 五 🙂",
-    "alternatives": r"\pm 1" * 25 + "x",
-    "memory": r"\left(2^{3000000000}\right)!",
-}
+MEMORY = r"\left(2^{3000000000}\right)!"
 
 
 def wait_until(condition, seconds: float = 30.0) -> None:
@@ -51,8 +38,8 @@ def pool():
 
 def test_statuses(pool):
     assert pool.judge(*SYMBOLIC).correct
-    wrong = pool.judge("x^2-1", "(x-1)(x+2)")
-    assert (wrong.status, wrong.score, wrong.extracted, wrong.rule) == ("wrong", 0.0, "(x-1)(x+2)", "symbolic")
+    wrong = pool.judge(SYMBOLIC[0], r"\frac{3}{4}")
+    assert (wrong.status, wrong.score, wrong.extracted, wrong.rule) == ("wrong", 0.0, r"\frac{3}{4}", "numeric value")
     assert pool.judge("x", r"\frac{").status == "unparsable"
 
 
@@ -63,8 +50,35 @@ def test_plain_answers_start_no_worker():
         assert not pool._live
 
 
+def test_a_pair_is_decided_once_and_its_rule_kept():
+    with JudgePool() as pool:
+        first = pool.judge(*SYMBOLIC)
+        (worker,) = pool._live
+        worker.kill()
+        again = pool.judge(*SYMBOLIC)
+        assert (again.status, again.score, again.extracted, again.rule) == (
+            first.status, first.score, first.extracted, "numeric value",
+        )  # fmt: skip
+
+
+def test_what_is_kept_is_bounded():
+    with JudgePool() as pool:
+        for number in range(9000):
+            pool.judge("0", str(number))
+        pool.judge("0", "1" * 600)
+        assert len(pool._known) == 8192
+        assert ("0", "8999") in pool._known
+        assert not any(len(predicted) > 500 for _, predicted in pool._known)
+
+
+def test_a_time_limit_is_not_kept():
+    with JudgePool(timeout=1.0) as pool:
+        assert pool.judge(*ENDLESS).status == "timeout"
+        assert not pool._known
+
+
 def test_order_is_kept_where_a_slow_answer_comes_first(pool):
-    pairs = [ENDLESS, *((f"x+{i}", f"{i + i % 2}+x") for i in range(40)), ("7", "7")]
+    pairs = [ENDLESS, *((symbolic(i + i % 2)[0], symbolic(i)[1]) for i in range(40)), ("7", "7")]
     verdicts = pool.judge_many(pairs)
     expected = ["timeout", *("wrong" if i % 2 else "correct" for i in range(40)), "correct"]
     assert [verdict.status for verdict in verdicts] == expected
@@ -80,24 +94,16 @@ def test_a_stream_may_be_endless(pool):
         number = 0
         while True:
             number += 1
-            yield f"x+{number}", f"{number}+x"
+            yield symbolic(number)
 
     stream = pool.imap(pairs())
     assert all(next(stream).correct for _ in range(50))
     stream.close()
 
 
-@pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_answers_are_decided_in_time(pool, name):
-    verdict = pool.judge("1", HOSTILE[name])
-    assert verdict.status in ("wrong", "unparsable", "timeout")
-    assert verdict.seconds < pool.timeout + 2
-    assert pool.judge(*SYMBOLIC).correct
-
-
 def test_an_answer_that_hits_the_memory_limit_is_unparsable():
     with JudgePool(timeout=60.0, memory_limit=256 << 20) as pool:
-        verdict = pool.judge("1", HOSTILE["memory"])
+        verdict = pool.judge("1", MEMORY)
         assert (verdict.status, verdict.rule) == ("unparsable", "memory limit")
         assert pool.judge(*SYMBOLIC).correct
 
@@ -108,13 +114,30 @@ def test_a_worker_killed_under_an_answer_is_replaced():
         (worker,) = pool._live
         os.kill(worker.process.pid, signal.SIGSTOP)  # it takes the question and does not answer
         verdicts: list[Verdict] = []
-        thread = threading.Thread(target=lambda: verdicts.append(pool.judge(*SYMBOLIC)))
+        thread = threading.Thread(target=lambda: verdicts.append(pool.judge(*symbolic(7))))
         thread.start()
         wait_until(pool._idle.empty)
         os.kill(worker.process.pid, signal.SIGKILL)
         thread.join(60)
         assert [verdict.status for verdict in verdicts] == ["correct"]
         assert pool._live.isdisjoint({worker})
+
+
+@pytest.mark.parametrize("number", [signal.SIGABRT, signal.SIGSEGV])
+def test_a_worker_that_its_answer_brings_down_is_unparsable_and_not_infra(number):
+    with JudgePool(timeout=60.0) as pool:
+        assert pool.judge(*SYMBOLIC).correct
+        (worker,) = pool._live
+        os.kill(worker.process.pid, signal.SIGSTOP)
+        verdicts: list[Verdict] = []
+        thread = threading.Thread(target=lambda: verdicts.append(pool.judge(*symbolic(8))))
+        thread.start()
+        wait_until(pool._idle.empty)
+        os.kill(worker.process.pid, number)
+        os.kill(worker.process.pid, signal.SIGCONT)
+        thread.join(60)
+        assert [(verdict.status, verdict.rule) for verdict in verdicts] == [("unparsable", "memory limit")]
+        assert pool.judge(*symbolic(9)).correct
 
 
 def test_a_worker_that_cannot_start_is_infra_and_not_wrong(monkeypatch):
@@ -128,8 +151,8 @@ def test_a_worker_that_cannot_start_is_infra_and_not_wrong(monkeypatch):
 
 def test_a_worker_outlives_the_thread_that_needed_it():
     with JudgePool() as pool:
-        for _ in range(2):
-            thread = threading.Thread(target=pool.judge, args=SYMBOLIC)
+        for number in range(2):
+            thread = threading.Thread(target=pool.judge, args=symbolic(number))
             thread.start()
             thread.join()
         (worker,) = pool._live
@@ -185,7 +208,7 @@ def test_workers_die_with_their_parent(ending):
 import os, signal, sys, threading, time
 from gppo.verify import JudgePool
 pool = JudgePool(workers=1, timeout=600)
-assert pool.judge("x+1", "1+x").correct
+assert pool.judge(*{SYMBOLIC}).correct
 threading.Thread(target=pool.judge, args={ENDLESS}, daemon=True).start()
 time.sleep(0.5)  # so that the worker is deep in arithmetic and reads nothing
 print(*(worker.process.pid for worker in pool._live), flush=True)
@@ -218,7 +241,10 @@ def test_stray_prints_do_no_harm(tmp_path, monkeypatch):
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with JudgePool() as pool:
-        assert [v.status for v in pool.judge_many([SYMBOLIC, ("x", "y^2")] * 20)] == ["correct", "wrong"] * 20
+        assert [v.status for v in pool.judge_many([symbolic(1), (symbolic(1)[0], "2")] * 20)] == [
+            "correct",
+            "wrong",
+        ] * 20
     assert (tmp_path / "ran").exists()
 
 
@@ -235,19 +261,20 @@ import os
 from gppo.types import GppoError
 from gppo.verify import JudgePool
 with JudgePool() as pool:
-    assert pool.judge("x+1", "1+x").correct
+    assert pool.judge(*PAIRS[0]).correct
     child = os.fork()
     if child == 0:
         pool.close()
         try:
-            pool.judge("x+1", "1+x")
+            pool.judge(*PAIRS[0])
         except GppoError:
             os._exit(7)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
     worker = next(iter(pool._live))
-    assert pool.judge("x+2", "2+x").correct and pool._live == {worker}
+    assert pool.judge(*PAIRS[1]).correct and pool._live == {worker}
 """
+    program = f"PAIRS = {[symbolic(1), symbolic(2)]}\n{program}"
     subprocess.run([sys.executable, "-W", "ignore", "-c", program], timeout=120, check=True)
 
 

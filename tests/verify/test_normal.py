@@ -3,7 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gppo.verify.normal import normalise, squash
-from gppo.verify.structure import Structure, read_structure, split_items, split_prefix
+from gppo.verify.prefix import Named, split_prefix
+from gppo.verify.structure import Structure, read_structure, split_items
 
 
 @pytest.mark.parametrize(
@@ -11,7 +12,7 @@ from gppo.verify.structure import Structure, read_structure, split_items, split_
     [
         ("$5$", "5", ""),
         (r"\(5\)", "5", ""),
-        (r"\$5", "5", ""),
+        (r"\$5", "5", "dollar"),
         ("**5**", "5", ""),
         ("5.", "5", ""),
         (r"\dfrac12", r"\frac{1}{2}", ""),
@@ -39,10 +40,19 @@ from gppo.verify.structure import Structure, read_structure, split_items, split_
         (r"5\text{ centimeters}", "5", "cm"),
         (r"5\mbox{ cm}^2", "5", "cm^2"),
         (r"5\text{ square units}", "5", ""),
-        ("5 apples", "5", "apple"),
+        ("5 apples", "5", ""),
+        ("12 square inches", "12", "in^2"),
+        (r"15\text{ m/s}", "15", "m/s"),
+        (r"15\text{ km per hour}", "15", "km/h"),
+        ("€5", "5", "euro"),
+        ("5页", "5", ""),
+        ("2 xy", "2 xy", ""),
+        (r"\sin 30^\circ", r"\sin 30^{\circ}", ""),
+        ("√12", r"\sqrt{12}", ""),
+        ("1 4/5", r"1\frac{4}{5}", ""),
         ("5cm", "5", "cm"),
         ("5d", "5d", ""),
-        (r"2\mathrm{e}", "2 e", ""),
+        (r"2\mathrm{e}", "2e", ""),
         (r"\text{4:30 p.m.}", "4:30", "pm"),
         ("3 million", r"3\cdot 10^{6}", ""),
         ("−5", "-5", ""),
@@ -78,7 +88,13 @@ def test_squash(text, squashed):
         ("(1,2), (3,4)", Structure("", ("(1,2)", "(3,4)"))),
         (r"\pm 2", Structure("", ("2", "- 2"))),
         (r"\langle 1, 2 \rangle", Structure("()", ("1", "2"))),
-        (r"(0,1) \cup (2,3)", None),
+        (r"(0,1) \cup (2,3)", Structure("u", ("(0,1)", "(2,3)"))),
+        ("]0,1[", Structure("()", ("0", "1"))),
+        ("x=1,y=2; x=3,y=4", Structure("", ("x=1,y=2", "x=3,y=4"))),
+        (r"\begin{pmatrix}1&2\\3&4\end{pmatrix}", Structure("2x2", ("1", "2", "3", "4"))),
+        (r"\begin{vmatrix}1&2\\3&4\end{vmatrix}", None),
+        (r"\pm 1 \pm 2", Structure("", ("1 + 2", "1 - 2", "- 1 + 2", "- 1 - 2"))),
+        (r"1 \pm 2 \mp 3", Structure("", ("1 + 2 - 3", "1 - 2 + 3"))),
         ("(5)", None),
         ("5", None),
         ("(1, 2", None),
@@ -103,10 +119,17 @@ def test_items_of_unbalanced_text_stay_whole():
         ("(p, q) = (3, 2)", "(p,q)", "(3, 2)"),
         (r"x \in [0, 1]", "x", "[0, 1]"),
         ("AB = 4", "AB", "4"),
-        ("x = y = 5", "", "x = y = 5"),
+        ("x = y = 5", "x", "5"),
+        (r"x = \frac{1}{3} \approx 0.33", "x", r"\frac{1}{3}"),
+        (r"\angle ABC = 30", "?", "30"),
+        ("m + n = 5", "?", "5"),
+        ("2 + 3 = 5", "?", "5"),
         ("2x = 5", "", "2x = 5"),
+        ("x + y = 5", "", "x + y = 5"),
+        ("7 = 11a+c", "", "7 = 11a+c"),
+        ("AB = 4, CD = 5", "", "AB = 4, CD = 5"),
         ("5", "", "5"),
     ],
 )
 def test_prefix(text, name, value):
-    assert split_prefix(text) == (name, value)
+    assert split_prefix(text) == Named(name, value)

@@ -35,7 +35,8 @@ def test_verdicts_in_order_and_bad_lines_in_quarantine(tmp_path):
         (5, "unparsable", None),
         (6, "timeout", "9^{9^{9^{9}}}"),
     ]
-    assert all(set(r) == {"id", "verdict", "extracted", "seconds"} for r in records)
+    assert all(set(r) == {"id", "verdict", "extracted", "seconds", "rule"} for r in records)
+    assert [r["rule"] for r in records] == ["identity", "exact value", "no boxed answer", "time limit"]
     assert records[3]["seconds"] >= 1.0
     assert counts == {"correct": 1, "wrong": 1, "unparsable": 1, "timeout": 1, "infra": 0, "quarantined": 7, "kept": 0}
     quarantine = read(tmp_path / "new" / "out.jsonl.quarantine.jsonl")
@@ -59,6 +60,13 @@ def test_a_clean_file_leaves_no_quarantine(tmp_path):
     assert verify_math_file(source, out, progress=True)["correct"] == 300
     assert [record["id"] for record in read(out)] == list(range(300))
     assert not stale.exists()
+
+
+def test_lenient_reads_answers_without_a_box(tmp_path):
+    source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text(json.dumps({"id": 1, "gold": "7", "response": "So the answer is 7."}) + "\n")
+    assert verify_math_file(source, out, progress=False)["unparsable"] == 1
+    assert verify_math_file(source, out, progress=False, lenient=True, fresh=True)["correct"] == 1
 
 
 def test_an_empty_file(tmp_path):
@@ -104,7 +112,7 @@ def test_a_call_that_was_cut_short_goes_on_without_judging_twice(tmp_path):
 def test_an_output_of_another_input_is_not_continued(tmp_path):
     source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     source.write_text(json.dumps({"id": 1, "gold": "1", "response": ""}) + "\n")
-    result = {"id": 2, "verdict": "wrong", "extracted": None, "seconds": 0.0}
+    result = {"id": 2, "verdict": "wrong", "extracted": None, "seconds": 0.0, "rule": "same text"}
     for other in (result, result | {"id": 1, "more": 1}, [1]):
         out.write_text(json.dumps(other) + "\n")
         with pytest.raises(UserError, match=r"out.jsonl line 1 is no result for the input's record 1, .*--fresh"):

@@ -215,11 +215,14 @@ def report(
 def verify_math(
     source: Annotated[Path, typer.Argument(metavar="IN.jsonl", help='Lines {"id", "gold", "response"}.')],
     target: Annotated[
-        Path, typer.Argument(metavar="OUT.jsonl", help='Lines {"id", "verdict", "extracted", "seconds"}.')
+        Path, typer.Argument(metavar="OUT.jsonl", help='Lines {"id", "verdict", "extracted", "seconds", "rule"}.')
     ],
     workers: Annotated[int, typer.Option(help="Processes that judge.", min=1)] = 1,
-    timeout: Annotated[float, typer.Option(help="Seconds for one answer.", min=0.1)] = 5.0,
+    timeout: Annotated[float, typer.Option(help="Seconds for one answer.", min=0.1)] = 2.0,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start anew; an existing OUT.jsonl is overwritten.")] = False,
+    lenient: Annotated[
+        bool, typer.Option("--lenient", help="Without a box, take what the response states last.")
+    ] = False,
 ) -> None:
     """Judge math answers: correct, wrong, unparsable, timeout or infra.
 
@@ -228,7 +231,7 @@ def verify_math(
     """
     from gppo.verify import verify_math_file
 
-    _say_counts(verify_math_file(source, target, workers=workers, timeout=timeout, fresh=fresh))
+    _say_counts(verify_math_file(source, target, workers=workers, timeout=timeout, fresh=fresh, lenient=lenient))
 
 
 @verify_app.command("code")

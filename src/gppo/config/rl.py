@@ -74,7 +74,7 @@ class RewardConfig(Strict):
     format_penalty: float = Field(
         default=0.5, description="Below the task's lowest reward when the format is broken.", ge=0
     )
-    judge_timeout: float = Field(default=5.0, description="Seconds for one answer before its worker is killed.", gt=0)
+    judge_timeout: float = Field(default=2.0, description="Seconds for one answer before its worker is killed.", gt=0)
     judge_workers: int = Field(default=1, description="Processes that judge.", ge=1)
     max_infra_share: float = Field(
         default=0.05, description="Above this share of unjudged responses the run stops.", ge=0, le=1

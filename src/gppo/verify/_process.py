@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -17,6 +18,13 @@ _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THR
 
 class WorkerDiedError(Exception):
     """A worker ended by itself, or could not start; the message says how."""
+
+
+class AnswerKilledWorkerError(WorkerDiedError):
+    """A worker ended as libraries end when memory or stack runs out: gmp aborts, deep recursion in C faults."""
+
+
+_OUT_OF_MEMORY = (-signal.SIGABRT, -signal.SIGSEGV, -signal.SIGBUS)
 
 
 class WorkerProcess:
@@ -62,7 +70,7 @@ class WorkerProcess:
         except TimeoutError:
             raise
         except OSError as error:
-            raise WorkerDiedError(self._how_it_ended()) from error
+            raise self._how_it_ended() from error
         return self._receive(deadline)
 
     def _receive(self, deadline: float) -> dict[str, Any]:
@@ -80,18 +88,21 @@ class WorkerProcess:
             except TimeoutError:
                 raise
             except OSError as error:
-                raise WorkerDiedError(self._how_it_ended()) from error
+                raise self._how_it_ended() from error
             if not part:
-                raise WorkerDiedError(self._how_it_ended())
+                raise self._how_it_ended()
             received += part
         return received
 
-    def _how_it_ended(self) -> str:
+    def _how_it_ended(self) -> WorkerDiedError:
         try:
             status = self.process.wait(timeout=1.0)
         except subprocess.TimeoutExpired:
-            return "a worker closed its connection"
-        return f"a worker ended by signal {-status}" if status < 0 else f"a worker ended with status {status}"
+            return WorkerDiedError("a worker closed its connection")
+        if status in _OUT_OF_MEMORY:
+            return AnswerKilledWorkerError(f"a worker ended by signal {-status}")
+        how = f"by signal {-status}" if status < 0 else f"with status {status}"
+        return WorkerDiedError(f"a worker ended {how}")
 
     def kill(self) -> None:
         """End the process at once and reap it. Safe to call twice, and while another thread waits in ``ask``."""

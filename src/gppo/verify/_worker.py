@@ -10,7 +10,7 @@ import socket
 import sys
 
 from gppo.verify._frames import HEADER_BYTES, body_bytes, read_body, send_frame
-from gppo.verify.math import MEMORY_LIMIT, NOT_COMPARABLE, compare
+from gppo.verify.cascade import MEMORY_LIMIT, NOT_COMPARABLE, compare
 
 _PR_SET_PDEATHSIG = 1
 
@@ -34,7 +34,8 @@ def main(arguments: list[str]) -> None:
     _die_with(parent)
     _limit_memory(memory_bytes)
     connection = socket.socket(fileno=descriptor)
-    judge_pair("x+1", "1+x")  # loads sympy and the parser's tables, so that the first answer has its whole time
+    # Loads sympy and the parser's tables, so that the first answer has its whole time.
+    judge_pair(r"\sum_{k=1}^{2} k", "3")
     send_frame(connection, {"ready": True})
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 2)  # errors of the start were worth showing; what libraries say about answers is not

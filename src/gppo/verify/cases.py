@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from gppo.types import Problem, Rollout, UserError, Verdict
 from gppo.verify.judge import MathJudge
+from gppo.verify.pool import TIMEOUT
 
 if TYPE_CHECKING:
     from gppo.sandbox import Limits
@@ -31,7 +32,7 @@ class CaseJudge:
     def __init__(
         self,
         workers: int = 1,
-        timeout: float = 5.0,
+        timeout: float = TIMEOUT,
         *,
         tests_per_problem: int | None = 16,
         seed: int = 0,

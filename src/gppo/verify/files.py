@@ -17,9 +17,10 @@ from gppo.types.files import json_line
 from gppo.types.verdict import STATUSES
 from gppo.verify._going_on import kept_records, write_line
 from gppo.verify.judge import MathJudge
+from gppo.verify.pool import TIMEOUT
 
 QUARANTINED = "quarantined"
-_KEYS = ("id", "verdict", "extracted", "seconds")
+_KEYS = ("id", "verdict", "extracted", "seconds", "rule")
 
 
 class _Quarantine:
@@ -47,19 +48,27 @@ class _Quarantine:
 
 
 def verify_math_file(
-    in_path: Path, out_path: Path, workers: int = 1, timeout: float = 5.0, progress: bool = True, *, fresh: bool = False
+    in_path: Path,
+    out_path: Path,
+    workers: int = 1,
+    timeout: float = TIMEOUT,
+    progress: bool = True,
+    *,
+    fresh: bool = False,
+    lenient: bool = False,
 ) -> dict[str, int]:
     """Judge every line of a JSONL file, in order, streaming.
 
     Args:
         in_path: lines ``{"id", "gold", "response"}``; further keys are ignored, blank lines skipped.
-        out_path: lines ``{"id", "verdict", "extracted", "seconds"}``. Lines that cannot be read go to
+        out_path: lines ``{"id", "verdict", "extracted", "seconds", "rule"}``. Lines that cannot be read go to
             ``<out_path>.quarantine.jsonl`` with line number and reason. Where the file exists already, what it holds is
             kept and the rest is added.
         workers: worker processes.
         timeout: seconds for one answer.
         progress: show a bar on standard error.
         fresh: throw away an existing output.
+        lenient: as in ``MathJudge``.
 
     Returns the number of lines for each verdict, of "quarantined" ones, and how many were "kept" from an earlier call.
     """
@@ -88,7 +97,7 @@ def verify_math_file(
         kept = sum(counts.values())
         out.truncate(end)
         out.seek(end)
-        judge = stack.enter_context(MathJudge(workers, timeout))
+        judge = stack.enter_context(MathJudge(workers, timeout, lenient=lenient))
         start = time.perf_counter()
         for done, (record_id, verdict) in enumerate(_judge_rows(rows, judge), 1):
             counts[verdict.status] += 1
@@ -157,4 +166,5 @@ def _record(record_id: str | int, verdict: Verdict) -> dict[str, Any]:
         "verdict": verdict.status,
         "extracted": verdict.extracted,
         "seconds": round(verdict.seconds, 6),
+        "rule": verdict.rule,
     }

@@ -1,16 +1,21 @@
 """Judging responses to math problems: thinking, then extraction, then comparison."""
 
+import atexit
+import os
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
 from gppo.types import Problem, UserError, Verdict
-from gppo.verify.extract import extract_answer
-from gppo.verify.pool import JudgePool
+from gppo.verify.extract import last_box, percent_follows, read_reference
+from gppo.verify.lenient import stated_answer
+from gppo.verify.pool import TIMEOUT, JudgePool
 from gppo.verify.thinking import split_thinking
 
 THINKING_OPEN = "thinking not closed"
 NO_ANSWER = "no boxed answer"
+NOTHING_STATED = "no answer found"
 
 
 class MathJudge:
@@ -21,10 +26,15 @@ class MathJudge:
 
     Args:
         workers, timeout, memory_limit: as in ``JudgePool``.
+        lenient: without a box, take what the response states last; and read boxes that a comma or "and" joins as a
+            list. For evaluation of models that were never told to box; not for rewards.
     """
 
-    def __init__(self, workers: int = 1, timeout: float = 5.0, memory_limit: int = 1 << 30) -> None:
+    def __init__(
+        self, workers: int = 1, timeout: float = TIMEOUT, memory_limit: int = 1 << 30, *, lenient: bool = False
+    ) -> None:
         self._pool = JudgePool(workers, timeout, memory_limit)
+        self._lenient = lenient
 
     def __enter__(self) -> Self:
         return self
@@ -54,32 +64,55 @@ class MathJudge:
 
     def imap(self, pairs: Iterable[tuple[str, str]], prompt_opened: bool = False) -> Iterator[Verdict]:
         """Judge a stream of (reference answer, response) pairs; verdicts in order."""
-        return self._pool.imap(_answer_pair(gold, response, prompt_opened) for gold, response in pairs)
+        return self._pool.imap(answer_pair(gold, response, prompt_opened, self._lenient) for gold, response in pairs)
 
 
-def verify(gold: str, response: str, *, timeout: float = 5.0, prompt_opened: bool = False) -> Verdict:
-    """Judge one response against a reference answer.
+def verify(
+    gold: str, response: str, *, timeout: float = TIMEOUT, prompt_opened: bool = False, lenient: bool = False
+) -> Verdict:
+    r"""Judge one response against a reference answer. May be called from any thread.
 
-    For many responses use ``MathJudge``: this starts a worker process, about a second, where the answer needs one.
+    Args:
+        gold: the reference answer, bare or boxed.
+        response: the whole response.
+        timeout: seconds for the comparison; the first one that needs computer algebra waits about a second more, while
+            a worker process starts. It is kept for the calls that follow.
+        prompt_opened: the prompt ended with ``<think>``.
+        lenient: as in ``MathJudge``.
     """
-    with MathJudge(workers=1, timeout=timeout) as judge:
-        return next(judge.imap([(gold, response)], prompt_opened))
+    if timeout <= 0:
+        raise UserError(f"verify needs timeout > 0, not {timeout}")
+    pair = answer_pair(gold, response, prompt_opened, lenient)
+    return pair if isinstance(pair, Verdict) else _shared_pool().judge(*pair, timeout)
 
 
-def _answer_pair(gold: str, response: str, prompt_opened: bool) -> tuple[str, str] | Verdict:
+def answer_pair(gold: str, response: str, prompt_opened: bool, lenient: bool) -> tuple[str, str] | Verdict:
     """The reference and the answer found in a response, or the verdict where there is no answer to compare."""
     thinking = split_thinking(response, prompt_opened)
     if thinking.status == "open":
         return Verdict("unparsable", 0.0, None, THINKING_OPEN)
-    answer = extract_answer(thinking.answer)
+    box = last_box(thinking.answer)
+    answer = stated_answer(thinking.answer) if lenient else box.content if box else None
     if not answer:
-        return Verdict("unparsable", 0.0, None, NO_ANSWER)
-    return boxed_or_bare(gold), answer
+        return Verdict("unparsable", 0.0, None, NOTHING_STATED if lenient else NO_ANSWER)
+    reference = read_reference(gold)
+    if "%" in reference and "%" not in answer and box and percent_follows(thinking.answer, box):
+        answer += r"\%"  # \boxed{28}\% says 28 % where that is asked, and 28 where the problem has the sign already
+    return reference, answer
 
 
-def boxed_or_bare(gold: str) -> str:
-    """The reference answer without the box that some data sets leave around it."""
-    return extract_answer(gold) or gold
+_shared: dict[int, JudgePool] = {}
+_sharing = threading.Lock()
+
+
+def _shared_pool() -> JudgePool:
+    """The pool of ``verify``, one in each process: starting a worker for each call would take a second each."""
+    with _sharing:
+        pool = _shared.get(os.getpid())
+        if pool is None:
+            pool = _shared[os.getpid()] = JudgePool(workers=min(4, os.cpu_count() or 1))
+            atexit.register(pool.close)
+        return pool
 
 
 def _reference(problem: Problem) -> str:

@@ -7,72 +7,112 @@ unit is cut off and kept beside the text, so that what compares can decide what 
 import re
 from dataclasses import dataclass
 
+from gppo.verify.units import cut_unit
+
 _UNICODE = str.maketrans(
     {
-        "−": "-", "–": "-", "×": r"\times ", "·": r"\cdot ", "÷": r"\div ", "°": r"^{\circ}", "π": r"\pi ",
-        "∞": r"\infty ", "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ",
-        "±": r"\pm ", "∅": r"\emptyset ", "ℝ": r"\mathbb{R}", "²": "^{2}", "³": "^{3}", "％": "%", "，": ",",
-        "（": "(", "）": ")", "：": ":", "\u00a0": " ", "\u2009": " ", "\u202f": " ", "\0": " ",
-        "€": "", "£": "", "¥": "",
+        "−": "-", "–": "-", "—": "-", "×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "÷": r"\div ", "∗": "*",
+        "°": r"^{\circ}", "º": r"^{\circ}", "π": r"\pi ", "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ",
+        "λ": r"\lambda ", "ω": r"\omega ", "φ": r"\phi ", "∞": r"\infty ", "≤": r"\le ", "≥": r"\ge ", "⩽": r"\le ",
+        "⩾": r"\ge ", "≠": r"\ne ", "≈": r"\approx ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "±": r"\pm ",
+        "∓": r"\mp ", "∅": r"\emptyset ", "ℝ": r"\mathbb{R}", "ℤ": r"\mathbb{Z}", "∠": r"\angle ", "√": r"\sqrt ",
+        "²": "^{2}", "³": "^{3}", "⁴": "^{4}", "⁵": "^{5}", "⁶": "^{6}", "％": "%", "，": ",", "、": ",",
+        "；": ";", "（": "(", "）": ")", "：": ":", "＝": "=", "［": "[", "］": "]", "。": ".", "⟨": r"\langle ",
+        "⟩": r"\rangle ", "½": r"\frac{1}{2}", "⅓": r"\frac{1}{3}", "⅔": r"\frac{2}{3}", "¼": r"\frac{1}{4}",
+        "¾": r"\frac{3}{4}", "⅕": r"\frac{1}{5}", "⅛": r"\frac{1}{8}", "₀": "_{0}", "₁": "_{1}", "₂": "_{2}",
+        "₃": "_{3}", "₄": "_{4}", "₅": "_{5}", "₆": "_{6}", "₇": "_{7}", "₈": "_{8}", "₉": "_{9}", "’": "'",
+        "\u00a0": " ", "\u2009": " ", "\u202f": " ", "\u200b": "", "\u2061": "", "\ufeff": "", "\0": " ",
     }
+    | {chr(0xFF10 + digit): str(digit) for digit in range(10)}
 )  # fmt: skip
+
+_WORDS = (
+    "arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|log|ln|exp|pi|infty|theta|alpha|beta|gamma|delta|"
+    "lambda|omega|phi"
+)
+_COMMANDS = (
+    "text|mbox|hbox|textbf|textit|textrm|textsf|texttt|textnormal|mathrm|mathbf|mathit|mathsf|operatorname|"
+    "boldsymbol|bm"
+)
 
 # Applied in this order.
 _SPELLING: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
-        (r"\\\$|\$|(?<!\\)\\[()\[\]]", " "),
-        (r"\\(?:left|right|[bB]igg?[lr]?|displaystyle|textstyle|limits)(?![A-Za-z])\.?", ""),
+        (r"(?:(?<!\\)\$|(?<!\\)\\[()\[\]]|\s)+", " "),  # runs of spaces would make later patterns slow
+        (r"\\(?:left|right|middle|[bB]igg?[lrm]?|displaystyle|textstyle|limits|nolimits|rm|bf)(?![A-Za-z])\.?", ""),
         (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
         (r"\\[dt]binom(?![A-Za-z])", r"\\binom"),
-        (r"(?<=\d)(?:,\\!|\{,\}|\\,)\s*(?=\d{3}(?!\d))", ""),
+        (r"(?<=\d)(?:,\s*\\!|\{,\}|\\,|\\;|\\ |\\thinspace ?|\{\s*\})\s*(?=\d{3}(?!\d))", ""),
         (r"(?<!\\)\\!", ""),
-        (r"(?<!\\)\\(?:q?quad(?![A-Za-z])|[,;: ])|~", " "),
+        (r"(?<!\\)\\(?:(?:q?quad|thinspace|hspace\{[^{}]*\})(?![A-Za-z])|[,;:> ])|~|\\q?quad", " "),
+        (r"\s+", " "),
         (r"\{,\}", ","),
-        (r"\\leq(?:slant)?(?![A-Za-z])|<=", r"\\le "),
-        (r"\\geq(?:slant)?(?![A-Za-z])|>=", r"\\ge "),
-        (r"\\neq(?![A-Za-z])|!=", r"\\ne "),
+        (r"\\(?:leqq?|leqslant)(?![A-Za-z])|<=|=<", r"\\le "),
+        (r"\\(?:geqq?|geqslant)(?![A-Za-z])|>=", r"\\ge "),
+        (r"\\neq(?![A-Za-z])|!=|\\not\s*=", r"\\ne "),
         (r"\\lt(?![A-Za-z])", "<"),
         (r"\\gt(?![A-Za-z])", ">"),
-        (r"\\varnothing(?![A-Za-z])|\\\{\s*\\\}", r"\\emptyset "),
+        (r"\\(?:simeq|cong|thickapprox)(?![A-Za-z])", r"\\approx "),
+        (r"\\varnothing(?![A-Za-z])|\\\{\s*\\\}|\\empty(?![A-Za-z])", r"\\emptyset "),
         (r"\\lbrace(?![A-Za-z])", r"\\{"),
         (r"\\rbrace(?![A-Za-z])", r"\\}"),
+        (r"\\lbrack(?![A-Za-z])", "["),
+        (r"\\rbrack(?![A-Za-z])", "]"),
+        (r"\\(?:vert|mid)(?![A-Za-z])|\\[lr]vert(?![A-Za-z])", "|"),
         (r"\^\s*\{?\s*(?:\\circ|\\degree)(?![A-Za-z])\s*\}?|\\degree(?![A-Za-z])", r"^{\\circ}"),
+        (r"\\mathbb\s*([A-Z])", r"\\mathbb{\1}"),
+        (r"\\(?:mathbb|mathbf)\{R\}|\\Reals?(?![A-Za-z])", r"\\mathbb{R}"),
+        (r"(?<=[)\]}])\s*U\s*(?=[(\[]|\\\{)", r" \\cup "),
+        (r"(?<![A-Za-z\\])(?:infinity|inf|oo)(?![A-Za-z])", r"\\infty "),
+        (rf"(?<![A-Za-z\\])({_WORDS})(?![A-Za-z])", r"\\\1 "),
+        (r"\\(?:math(?:rm|it|sf)|operatorname)\s*\{\s*([ei])\s*\}", r"\1 "),
+        (r"\{\s*([\w\\.+-]{1,20})\s*\\over(?![A-Za-z])\s*([\w\\.+-]{1,20})\s*\}", r"\\frac{\1}{\2}"),
         (r"\\frac\s*(\d)\s*(\d)", r"\\frac{\1}{\2}"),
-        (r"\\frac\s*(\d)\s*\{", r"\\frac{\1}{"),
+        (r"\\frac\s*(\d)\s*([a-zA-Z])(?![A-Za-z])", r"\\frac{\1}{\2}"),
+        (r"\\frac\s*(\d)\s*(\\pi)(?![A-Za-z])", r"\\frac{\1}{\2}"),
+        (r"\\frac\s*(\d|\\pi(?![A-Za-z]))\s*\{", r"\\frac{\1}{"),
         (r"(\\frac\s*\{[^{}]*\})\s*(\d)", r"\1{\2}"),
-        (r"\\sqrt\s*(\d)", r"\\sqrt{\1}"),
-        (r"(?<![A-Za-z\\])sqrt\s*\(([^()]*)\)", r"\\sqrt{\1}"),
-        (r"(?<=\d)\s*thousand(?![a-z])", r"\\cdot 10^{3}"),
-        (r"(?<=\d)\s*million(?![a-z])", r"\\cdot 10^{6}"),
-        (r"(?<=\d)\s*billion(?![a-z])", r"\\cdot 10^{9}"),
-        (r"(?<=\d)([\s{a-z\\]*[ap])\.\s?m\.?(?![A-Za-z])", r"\1m"),
-        (r"\s*(?:\\?%|\\text\s*\{\s*(?:percent|pct|\\?%)\s*\}|(?<=[\d\s])(?:percentage|percent|pct)\b)", "%"),
+        (r"\\sqrt\s*(\d|[a-zA-Z](?![A-Za-z])|\\pi(?![A-Za-z]))", r"\\sqrt{\1}"),
+        (r"(?<![A-Za-z\\])\\?sqrt\s*\(([^()]*)\)", r"\\sqrt{\1}"),
+        (r"(?<![A-Za-z\\])cbrt\s*\(([^()]*)\)", r"\\sqrt[3]{\1}"),
+        (r"(?<![A-Za-z\\])frac(?=\{)", r"\\frac"),
+        (r"\\(?:bar|dot)\s*\{?(\d)\}?(?=\s*$)", r"\\overline{\1}"),
+        (r"(\d*\.\d*?)(\d)\2\2+\s*(?:\\l?dots(?:[bcimo](?![A-Za-z]))?|\\cdots|\.\.\.|…)\s*$", r"\1\\overline{\2}"),
+        (r"(?<=\.)(\d*)\((\d+)\)(?=\s*$)", r"\1\\overline{\2}"),
+        (r"(?<![\d.\w^}])(\d+)\s+(\d+)\s*/\s*(\d+)(?![\d.])", r"\1\\frac{\2}{\3}"),
+        (r"(?<=\d)\s*[xX]\s*(?=10\s*\^)", r"\\times "),
+        (r"(?<=\d)\s*(?:\\text\s*\{)?\s*(?:thousand)(?![a-z])\s*\}?", r"\\cdot 10^{3}"),
+        (r"(?<=\d)\s*(?:\\text\s*\{)?\s*million(?![a-z])\s*\}?", r"\\cdot 10^{6}"),
+        (r"(?<=\d)\s*(?:\\text\s*\{)?\s*billion(?![a-z])\s*\}?", r"\\cdot 10^{9}"),
+        (r"(?<=\d)\s*(?:\\text\s*\{)?\s*trillion(?![a-z])\s*\}?", r"\\cdot 10^{12}"),
+        (r"(?<=\d)([\s{a-z\\]*[apAP])\.\s?[mM]\.?(?![A-Za-z])", r"\1m"),
+        (r"(?<=\d)\s*\^?\s*\{?\s*\\text\s*\{\s*(?:st|nd|rd|th)\s*\}\s*\}?(?=\s*$)|(?<=\d)(?:st|nd|rd|th)(?=\s*$)", ""),
+        (
+            r"(?<=[\dA-F])\s*,?\s*\(?\s*(?:\\text\s*\{)?\s*\(?\s*(?:in )?base[ -]*(?:\})?\s*(\d+)"
+            r"\s*\)?\s*\}?\s*\)?(?=\s*$)",
+            r"_{\1}",
+        ),
+        (
+            r"\s*(?:\\?%|\\text\s*\{\s*(?:percent|per cent|pct|\\?%)\s*\}"
+            r"|(?<=[\d\s])(?:percentage|percent|per cent|pct)\b)",
+            "%",
+        ),
     )
 )
+_ROOT_SIGN = re.compile(r"√\s*(\d+)")
 _DOUBLED = re.compile(r"(?<!\\)\\\\(?=[A-Za-z]{2})")
-_TEXT = re.compile(
-    r"\\(?:text|mbox|hbox|textbf|textit|textrm|textsf|textnormal|mathrm|mathbf|mathit|operatorname)\s*\{([^{}]*)\}"
+_TEXT = re.compile(rf"\\(?:{_COMMANDS})\s*\{{([^{{}}]*)\}}")
+_AND = re.compile(
+    r"\s*[,;]?\s*(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])\s*|(?<=[)\d])or(?=[(\dA-Z])|\s*\\(?:vee|lor|wedge|land)(?![A-Za-z])\s*"
 )
-_AND = re.compile(r"\s*,?\s*(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])\s*")
-_SPACE_GROUPS = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?: \d{3})+(?!\d)")
+_SPACE_GROUPS = re.compile(r"(?<![\d.,^_])[1-9]\d{0,2}(?: \d{3})+(?!\d)")
 _COMMA_GROUPS = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:,\d{3})+(?![\d,])")
-_POWER = r"(?:\s*\^\s*\{?\s*(\d)\s*\}?)?"
-_TEXT_UNIT = re.compile(
-    r"(?<=[\d)}%])\s*\\(?:text|mbox|textbf|textit|textrm|textnormal|mathrm)\s*\{([^{}\d]*)\}" + _POWER + r"\s*$"
-)
-_WORD_UNIT = re.compile(r"(?<=[\d)}%])\s+([A-Za-z]{2,}(?: [A-Za-z]+)*\.?)" + _POWER + r"\s*$")
-_GLUED_UNIT = re.compile(r"(?<=\d)(cm|mm|km|kg|ft|lb|mph|in|miles|meters|feet)" + _POWER + r"\s*$")
-_DEGREES = re.compile(r"\^\{\\circ\}\s*([CF])?\s*$")
-_NO_UNIT = re.compile(r"^(?:if|for|when|where|mod|base)\b|\b(?:and|or)\b|^[ei]$")
-
-# Singular form -> short form; any other unit keeps its singular form.
-_UNIT_NAMES = {
-    "centimeter": "cm", "centimetre": "cm", "millimeter": "mm", "millimetre": "mm", "meter": "m", "metre": "m",
-    "kilometer": "km", "kilometre": "km", "inch": "in", "inche": "in", "foot": "ft", "feet": "ft", "yard": "yd",
-    "mile": "mi", "gram": "g", "kilogram": "kg", "pound": "lb", "ounce": "oz", "second": "s", "sec": "s",
-    "minute": "min", "hour": "h", "hr": "h", "liter": "l", "litre": "l", "unit": "",
+_BASE_WORDS = {
+    "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9",
+    "ten": "10", "twelve": "12", "sixteen": "16",
 }  # fmt: skip
+_BASE = re.compile(r"_\s*\{?\s*\\(?:text|mathrm|rm)\s*\{\s*(\w+)\s*\}\s*\}?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,18 +130,19 @@ class Normal:
 
 def normalise(answer: str) -> Normal:
     """Spell an answer in one way and cut its unit off. Never raises; time grows with the square of the length."""
-    text = re.sub(r"\s+", " ", answer.translate(_UNICODE)).strip(" *")
+    text = _ROOT_SIGN.sub(r"\\sqrt{\1}", answer).translate(_UNICODE)
+    text = re.sub(r"\s+", " ", text).strip(" *")
     if r"\begin" not in text:  # where rows end with two backslashes
         text = _DOUBLED.sub(r"\\", text)
     for pattern, replacement in _SPELLING:
         text = pattern.sub(replacement, text)
-    text = _without_stop(text)
-    text, unit = _cut_unit(text)
+    text = _BASE.sub(lambda match: f"_{{{_BASE_WORDS.get(match[1].lower(), match[1])}}}", text)
+    text, unit = cut_unit(_without_stop(text))
     for _ in range(3):  # nested \text{\textbf{...}} is rare, and never deeper
         text = _TEXT.sub(r" \1 ", text)
     if not unit:  # the unit was inside the same \text{} as its number
-        text, unit = _cut_unit(text.strip())
-    text = re.sub(r"\s+", " ", _AND.sub(" , ", text))
+        text, unit = cut_unit(text.strip())
+    text = re.sub(r"\s+", " ", _AND.sub(" , ", text.replace(r"\$", "")))
     text = _SPACE_GROUPS.sub(lambda match: match.group().replace(" ", ""), text)
     if not re.search(r"[(\[]|\\\{", text):  # inside brackets a comma separates
         text = _COMMA_GROUPS.sub(lambda match: match.group().replace(",", ""), text)
@@ -115,31 +156,4 @@ def squash(text: str) -> str:
 
 def _without_stop(text: str) -> str:
     text = text.strip()
-    return text if text.endswith("...") else re.sub(r"(?<!\\)[\s.,;]+$", "", text)
-
-
-def _has_digit(text: str) -> bool:
-    return any(character.isdigit() for character in text)
-
-
-def _cut_unit(text: str) -> tuple[str, str]:
-    degrees = _DEGREES.search(text)
-    if degrees:
-        return text[: degrees.start()].strip(), "degree" + (degrees.group(1) or "")
-    for pattern in (_TEXT_UNIT, _WORD_UNIT, _GLUED_UNIT):
-        match = pattern.search(text)
-        if match and _has_digit(text[: match.start()]) and not _NO_UNIT.search(match.group(1).strip()):
-            return text[: match.start()].strip(), _unit_name(match.group(1), match.group(2))
-    return text, ""
-
-
-def _unit_name(words: str, power: str | None) -> str:
-    words = words.lower().replace(".", "").strip()
-    squared = re.match(r"(?:square|sq|cubic)\s+", words)
-    if squared:
-        power = "3" if words.startswith("cubic") else "2"
-        words = words[squared.end() :]
-    words = re.sub(r"\s+", " ", words)
-    words = words.removesuffix("s") if len(words) > 1 else words
-    short = _UNIT_NAMES.get(words, words)
-    return f"{short}^{power}" if power and short else short
+    return text if text.endswith("...") else re.sub(r"(?<!\\)[\s.,;:]+$", "", text)

@@ -4,19 +4,22 @@ import os
 import queue
 import threading
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
 from gppo.types import GppoError, UserError, Verdict
-from gppo.verify._process import WorkerDiedError, WorkerProcess
+from gppo.verify._process import AnswerKilledWorkerError, WorkerDiedError, WorkerProcess
+from gppo.verify.cascade import MEMORY_LIMIT, NOT_COMPARABLE, UNREADABLE, compare_plain
 from gppo.verify.extract import MAX_ANSWER_CHARS
-from gppo.verify.math import MEMORY_LIMIT, NOT_COMPARABLE, UNREADABLE, compare_plain
 
 ATTEMPTS = 3
+TIMEOUT = 2.0
 MIN_MEMORY = 256 << 20
+_KNOWN_PAIRS = 8192
+_KNOWN_CHARS = 500
 _CLOSED = "The judge pool is closed."
 
 
@@ -29,11 +32,12 @@ class JudgePool:
         memory_limit: bytes of address space of one worker (Linux).
 
     Pairs are (reference answer, predicted answer). A worker that dies for another reason is replaced and the pair
-    judged again, twice; then its verdict is ``infra``. Methods may be called from any thread. Use as a context
-    manager, or call ``close``.
+    judged again, twice; then its verdict is ``infra``. What was decided about the last 8192 short pairs is kept, as the
+    responses to one problem often say the same. Methods may be called from any thread. Use as a context manager, or
+    call ``close``.
     """
 
-    def __init__(self, workers: int = 1, timeout: float = 5.0, memory_limit: int = 1 << 30) -> None:
+    def __init__(self, workers: int = 1, timeout: float = TIMEOUT, memory_limit: int = 1 << 30) -> None:
         if workers < 1 or timeout <= 0 or memory_limit < MIN_MEMORY:
             raise UserError(
                 f"A judge pool needs workers >= 1, timeout > 0 and memory_limit >= {MIN_MEMORY} bytes, "
@@ -46,7 +50,8 @@ class JudgePool:
         self._lock = threading.Lock()
         self._closed = False
         self._live: set[WorkerProcess] = set()
-        self._idle: queue.LifoQueue[WorkerProcess | None] = queue.LifoQueue()
+        self._known: OrderedDict[tuple[str, str], tuple[bool, str]] = OrderedDict()
+        self._idle: queue.LifoQueue[WorkerProcess | Future[WorkerProcess] | None] = queue.LifoQueue()
         for _ in range(workers):
             self._idle.put(None)
         self._judges = ThreadPoolExecutor(workers, thread_name_prefix="judge")
@@ -74,9 +79,9 @@ class JudgePool:
         self._judges.shutdown(cancel_futures=True)
         self._starter.shutdown(cancel_futures=True)
 
-    def judge(self, gold: str, predicted: str) -> Verdict:
-        """Judge one pair. Raises GppoError where the pool is closed."""
-        return self._judge_plain(gold, predicted) or self._judge_in_worker(gold, predicted)
+    def judge(self, gold: str, predicted: str, timeout: float | None = None) -> Verdict:
+        """Judge one pair, in ``timeout`` seconds where given. Raises GppoError where the pool is closed."""
+        return self._judge_plain(gold, predicted) or self._judge_in_worker(gold, predicted, timeout)
 
     def judge_many(self, pairs: Iterable[tuple[str, str]]) -> list[Verdict]:
         """Judge pairs side by side; verdicts in the order of the pairs."""
@@ -110,53 +115,85 @@ class JudgePool:
         """What needs no computer algebra is decided here: bounded, and far quicker than a message."""
         self._check_usable()
         start = time.perf_counter()
+        known = self._known.get((gold, predicted))
+        if known:
+            return _verdict(predicted, *known, time.perf_counter() - start)
         if len(predicted) > MAX_ANSWER_CHARS:
             return Verdict("unparsable", 0.0, predicted[:100] + "...", "answer too long")
         if len(gold) > MAX_ANSWER_CHARS:
             return Verdict("wrong", 0.0, predicted, "reference too long to equal this answer")
         decided = compare_plain(gold, predicted)
-        return _verdict(predicted, *decided, time.perf_counter() - start) if decided else None
+        if decided is None:
+            return None
+        self._remember(gold, predicted, decided)
+        return _verdict(predicted, *decided, time.perf_counter() - start)
 
-    def _judge_in_worker(self, gold: str, predicted: str) -> Verdict:
+    def _remember(self, gold: str, predicted: str, decided: tuple[bool, str]) -> None:
+        """Keep what depends on the pair alone; a time limit depends on the machine too."""
+        if len(gold) + len(predicted) > _KNOWN_CHARS:
+            return
+        with self._lock:
+            self._known[gold, predicted] = decided
+            if len(self._known) > _KNOWN_PAIRS:
+                self._known.popitem(last=False)
+
+    def _judge_in_worker(self, gold: str, predicted: str, timeout: float | None = None) -> Verdict:
         how = ""
         for _ in range(ATTEMPTS):
-            worker = self._idle.get()
-            kept: WorkerProcess | None = None
+            idle = self._idle.get()
+            worker: WorkerProcess | None = None
+            kept: WorkerProcess | Future[WorkerProcess] | None = None
             start = time.perf_counter()
             try:
-                worker = worker or self._start()
+                worker = idle if isinstance(idle, WorkerProcess) else self._start(idle)
                 start = time.perf_counter()  # neither waiting for a worker nor its start counts
-                reply = worker.ask(gold, predicted, self.timeout)
-                if reply["rule"] != MEMORY_LIMIT:  # after that one its heap is not to be trusted
+                reply = worker.ask(gold, predicted, timeout or self.timeout)
+                if reply["rule"] == MEMORY_LIMIT:  # after that one its heap is not to be trusted
+                    kept = self._spawn()
+                else:
                     kept = worker
+                    self._remember(gold, predicted, (reply["equal"], reply["rule"]))
                 return _verdict(predicted, reply["equal"], reply["rule"], time.perf_counter() - start)
             except TimeoutError:
-                return Verdict("timeout", 0.0, predicted, "time limit", time.perf_counter() - start)
+                seconds = time.perf_counter() - start
+                kept = self._spawn()  # the next answer should not wait for it
+                return Verdict("timeout", 0.0, predicted, "time limit", seconds)
+            except AnswerKilledWorkerError:
+                seconds = time.perf_counter() - start
+                kept = self._spawn()
+                return Verdict("unparsable", 0.0, predicted, MEMORY_LIMIT, seconds)
             except (WorkerDiedError, ValueError) as error:  # ValueError: a frame that is none
                 how = str(error)
                 self._check_usable()
             finally:
-                if worker is not None and kept is None:
+                if worker is not None and kept is not worker:
                     self._discard(worker)
                 self._idle.put(kept)
         return Verdict("infra", 0.0, predicted, how, time.perf_counter() - start)
 
-    def _start(self) -> WorkerProcess:
+    def _spawn(self) -> Future[WorkerProcess]:
         with self._lock:
             self._check_usable()
-            started = self._starter.submit(WorkerProcess.spawn, self._memory_limit)
+            return self._starter.submit(self._spawn_now)
+
+    def _spawn_now(self) -> WorkerProcess:
+        worker = WorkerProcess.spawn(self._memory_limit)
+        with self._lock:
+            self._live.add(worker)
+            closed = self._closed
+        if closed:
+            self._discard(worker)
+            raise WorkerDiedError("the pool was closed")
+        return worker
+
+    def _start(self, started: Future[WorkerProcess] | None) -> WorkerProcess:
         try:
-            worker = started.result()
+            worker = (started or self._spawn()).result()
         except OSError as error:
             raise WorkerDiedError(f"a worker could not start: {error}") from error
         except CancelledError:
             raise GppoError(_CLOSED) from None
-        with self._lock:
-            self._live.add(worker)
-            closed = self._closed
         try:
-            if closed:
-                raise WorkerDiedError("the pool was closed")
             worker.await_ready()
         except BaseException:  # Ctrl-C too
             self._discard(worker)

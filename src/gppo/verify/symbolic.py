@@ -16,7 +16,7 @@ from math_verify import LatexExtractionConfig
 from math_verify import parse as read_latex
 from math_verify import verify as same_expression
 
-from gppo.verify.arithmetic import last_digit
+from gppo.verify.numerals import last_digit
 
 # Its only messages: that timeouts are off (the pool kills instead), and which text could not be read.
 logging.getLogger("math_verify").setLevel(logging.CRITICAL)
