@@ -135,8 +135,14 @@ def metrics(folder: Path) -> list[dict]:
 
 
 def sandboxes() -> int:
-    """Processes of sandboxes and judges that nobody owns any more."""
-    orphans = [p.info for p in psutil.process_iter(["ppid", "cmdline"]) if p.info["ppid"] == 1]
-    return sum(
-        "zygote" in " ".join(p["cmdline"] or []) or "gppo.verify" in " ".join(p["cmdline"] or []) for p in orphans
-    )
+    """Sandboxes and judges that nobody owns any more and that still run something.
+
+    A bubblewrap whose owner is killed while it sets up can stay behind, alone and idle: a known leak of the launcher.
+    """
+    orphans = [p for p in psutil.process_iter(["ppid", "cmdline"]) if p.info["ppid"] == 1]
+    found = 0
+    for process in orphans:
+        command = " ".join(process.info["cmdline"] or [])
+        if "gppo.verify" in command or ("zygote" in command and ("bwrap" not in command or process.children())):
+            found += 1
+    return found
