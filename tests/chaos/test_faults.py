@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from chaos_kills import ForkServer, said, same_outcome
 from chaos_world import CODE, sums, write_recipe
 
 from gppo.records import write_problems
-from gppo.types import Problem
 
 RL = ("rl", "recipe.yaml")
 
@@ -150,7 +150,7 @@ def test_the_sandbox_is_killed(server, folder, calm):
 
 def algebra(folder: Callable[..., Path], world: Path, name: str = "here", **reward: Any) -> Path:
     """RL on sums whose reference answers only computer algebra can compare: each needs a worker process."""
-    problems = [Problem(p.id, p.prompt, p.ability, f"x+{p.ground_truth}-x", p.data_source, p.extra) for p in sums(12)]
+    problems = [replace(p, ground_truth=rf"\int_0^1 {2 * int(p.ground_truth)} x \, dx") for p in sums(12)]
     write_problems(world / "algebra.jsonl", problems)
     return folder(name, rl={"stages": stages(world, "algebra", steps=5), "reward": reward})
 
