@@ -1,8 +1,8 @@
 import pytest
 
-from gppo.verify.extract import read_reference
 from gppo.verify.lenient import is_bare, stated_answer
 from gppo.verify.math import MathJudge, verify
+from gppo.verify.reference import read_reference
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-r"""The answer of a response: the last ``\boxed{...}`` that is closed. The answer of a reference: all that it boxes."""
+r"""The answer of a response: the last ``\boxed{...}`` that is closed."""
 
 import re
 from dataclasses import dataclass
@@ -9,7 +9,6 @@ MAX_ANSWER_CHARS = 8192
 _TOKEN = re.compile(r"\\{1,4}(?:boxed|fbox)(?![A-Za-z])\s*|\\.|[{}]", re.DOTALL)
 _SINGLE = re.compile(r"[-+]?(?:\d[\d,]*\.?\d*|\.\d+)|[A-Za-z](?![A-Za-z])")
 _PERCENT_AFTER = re.compile(r"\s*(?:\$|\\[)\]])?\s*(?:\\?%|(?:percent|per cent|pct)\b)")
-_UNCLOSED = re.compile(r"\s*\\{1,4}(?:boxed|fbox)\s*\{")
 _LONGEST_JOINT = 80
 _FILLER = r"(?:[\s$]|\\[()\[\];,! ]|\\q?quad)*"
 # What stands between the members of one list: a comma, or "and" after three words at most, and a name for the next.
@@ -98,20 +97,3 @@ def last_list(text: str, found: list[Found], touching: bool = False) -> str:
 def percent_follows(text: str, found: Found) -> bool:
     r"""Whether a percent sign stands right after a box, as in ``\boxed{28}\%``."""
     return bool(_PERCENT_AFTER.match(text[found.end : found.end + 30]))
-
-
-def read_reference(gold: str) -> str:
-    r"""The reference answer without the boxes and the solution that some data sets leave around it.
-
-    Boxes that are joined belong together here: ``\boxed{1} and \boxed{2}`` is a list, and nobody corrects himself.
-    """
-    found = find_boxes(gold) if "box" in gold else []
-    if found:
-        answer = last_list(gold, found, touching=True)
-        return answer + r"\%" if percent_follows(gold, found[-1]) and "%" not in answer else answer
-    unclosed = _UNCLOSED.match(gold)
-    if unclosed:
-        return gold[unclosed.end() :]
-    from gppo.verify.lenient import stated_answer
-
-    return (stated_answer(gold) if "####" in gold or len(gold) > 200 else None) or gold

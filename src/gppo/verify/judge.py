@@ -8,9 +8,10 @@ from types import TracebackType
 from typing import Self
 
 from gppo.types import Problem, UserError, Verdict
-from gppo.verify.extract import last_box, percent_follows, read_reference
+from gppo.verify.extract import last_box, percent_follows
 from gppo.verify.lenient import stated_answer
 from gppo.verify.pool import TIMEOUT, JudgePool
+from gppo.verify.reference import read_reference
 from gppo.verify.thinking import split_thinking
 
 THINKING_OPEN = "thinking not closed"
