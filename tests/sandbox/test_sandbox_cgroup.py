@@ -94,6 +94,11 @@ def test_without_controllers_there_is_no_group(tmp_path):
     group.remove()
 
 
+def test_a_kernel_without_control_groups_is_no_error(tmp_path):
+    group = ControlGroup(tmp_path, "")
+    assert (group.folders, group.entrances) == ({}, [])
+
+
 def test_what_a_killed_process_left_is_removed(tmp_path):
     root = tree(tmp_path, {"app": "memory pids", "app/me": ""})
     dead = subprocess.Popen([sys.executable, "-c", ""])

@@ -60,7 +60,7 @@ def train_rl(
     Args:
         policy: what is trained.
         sampler: draws responses from the policy's current weights.
-        judge: (problem, rollout, prompt opened thinking) -> verdicts, in order.
+        judge: judges each response in the background, from the moment it ends.
         problems: for each stage's name its problems.
         config: the recipe's rl section.
         run: where metrics, rollouts and checkpoints go.

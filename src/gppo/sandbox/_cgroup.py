@@ -31,7 +31,7 @@ class ControlGroup:
     """
 
     def __init__(self, root: Path = _ROOT, own: str | None = None) -> None:
-        text = Path("/proc/self/cgroup").read_text() if own is None else own
+        text = _own_groups() if own is None else own
         self.folders: dict[str, Path] = {}
         self._set: dict[str, int] = {}
         for controllers, parent in _parents(root, text):
@@ -75,6 +75,13 @@ class ControlGroup:
                     time.sleep(0.05)
         self.folders = {}
         self._set = {}
+
+
+def _own_groups() -> str:
+    try:
+        return Path("/proc/self/cgroup").read_text()
+    except OSError:  # a kernel without control groups
+        return ""
 
 
 def _parents(root: Path, own: str) -> Iterator[tuple[list[str], Path]]:
