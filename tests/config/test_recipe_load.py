@@ -77,7 +77,7 @@ def test_all_errors_are_listed(tmp_path: Path) -> None:
     assert complaints(tmp_path, text) == [
         "recipe.yaml: name: missing; give it a value (Names the run and its folder.)",
         "recipe.yaml: seed: should be greater than or equal to 0, got -1",
-        "recipe.yaml: model.dtype: should be 'float32' or 'bfloat16', got 'float16'",
+        "recipe.yaml: model.dtype: should be 'float32', 'bfloat16' or 'mixed', got 'float16'",
         "recipe.yaml: sft: should be a section with keys of its own, got 3",
         "recipe.yaml: rl.group_size: should be a valid integer, unable to parse string as an integer, got 'many'",
         "recipe.yaml: rl.stages.0.data: missing; give it a value (JSONL or Parquet of problems.)",

@@ -35,7 +35,10 @@ class ModelConfig(Strict):
         default=None,
         description="Folder or hub id; 'bytes' is the byte-level one of the miniature. Defaults to the model's.",
     )
-    dtype: Literal["float32", "bfloat16"] = Field(default="float32", description="Precision of the weights.")
+    dtype: Literal["float32", "bfloat16", "mixed"] = Field(
+        default="float32",
+        description="Precision of the weights. mixed: weights, gradients and optimizer float32, products bfloat16.",
+    )
     max_context: int | None = Field(
         default=None, description="Longest prompt + response in tokens; the model's own otherwise.", ge=1
     )

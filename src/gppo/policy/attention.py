@@ -90,6 +90,9 @@ def packed_attention(
     if query.is_cuda and (query.shape[-1] > 256 or query.shape[-1] % 8):
         raise CannotPackError("the width of its heads is not a multiple of 8 up to 256, as the GPU's kernel needs")
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    if torch.is_autocast_enabled(query.device.type):  # norms and rotations have left queries and keys wider than values
+        low = torch.get_autocast_dtype(query.device.type)
+        query, key, value = query.to(low), key.to(low), value.to(low)
     out_LHD = _PackedAttention.apply(*(x[0].transpose(0, 1) for x in (query, key, value)), packing, scale)
     return out_LHD[None], None
 
@@ -117,15 +120,17 @@ def why_not_packed(model: Any, config: Any) -> str | None:
     weight = next(model.parameters())
     if weight.device.type not in ("cpu", "cuda"):
         return f"there is no packed attention on {weight.device.type}"
-    if weight.device.type == "cuda" and weight.dtype not in (torch.float16, torch.bfloat16):
-        return "on a GPU packed attention needs weights in half precision"
+    mixed = torch.is_autocast_enabled(weight.device.type)
+    half = mixed or weight.dtype in (torch.float16, torch.bfloat16)
+    if weight.device.type == "cuda" and not half:
+        return "on a GPU packed attention needs half precision: model.dtype mixed or bfloat16"
     training = model.training
     model.eval()
     model.set_attn_implementation(PACKED)
     reason = None
     try:
         with torch.no_grad():
-            if not _packs_like_rows(model, config.vocab_size, weight):
+            if not _packs_like_rows(model, config.vocab_size, weight.device, 0.05 if half else 1e-3):
                 reason = "its layers mix tokens of a pack outside the attention"
     except CannotPackError as error:
         reason = str(error)
@@ -136,8 +141,8 @@ def why_not_packed(model: Any, config: Any) -> str | None:
     return reason
 
 
-def _packs_like_rows(model: nn.Module, vocabulary: int, weight: Tensor) -> bool:
-    rng, device = np.random.default_rng(0), weight.device
+def _packs_like_rows(model: nn.Module, vocabulary: int, device: torch.device, tolerance: float) -> bool:
+    rng = np.random.default_rng(0)
     prompts = [rng.integers(vocabulary, size=5)] * 2 + [rng.integers(vocabulary, size=3)]
     responses = [rng.integers(vocabulary, size=size) for size in (6, 3, 4)]
     pack = pack_responses(prompts, responses)
@@ -153,7 +158,6 @@ def _packs_like_rows(model: nn.Module, vocabulary: int, weight: Tensor) -> bool:
         rows.append(model(input_ids=ids, use_cache=False).logits[0, len(prompt) - 1 :])
     expected_NV = torch.cat(rows).double()
     gap_NV = packed_LV[torch.from_numpy(pack.predicts_N).to(device)].double() - expected_NV
-    tolerance = 0.05 if weight.dtype in (torch.float16, torch.bfloat16) else 1e-3
     return bool(gap_NV.norm() <= tolerance * expected_NV.norm())
 
 

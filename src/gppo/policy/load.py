@@ -34,14 +34,16 @@ def load_policy(config: ModelConfig, *, seed: int, device: str = "cpu") -> Polic
     """
     transformers_logging.disable_progress_bar()  # a bar for every file would break the run's own
     model: Any
+    mixed = config.dtype == "mixed"
+    dtype = torch.float32 if mixed else getattr(torch, config.dtype)
     if config.tiny is not None:
         tokenizer = _load_tokenizer(config.tokenizer or _BYTES)
         model = tiny_qwen3(config.tiny, tokenizer, seed=seed, max_context=config.max_context or 4096)
-        model = model.to(getattr(torch, config.dtype))
+        model = model.to(dtype)
     else:
         source = _source(str(config.path), "model.path")
         tokenizer = _load_tokenizer(config.tokenizer or source)
-        model = load_weights(source, getattr(torch, config.dtype))
+        model = load_weights(source, dtype)
     vocabulary = model.config.get_text_config(decoder=True).vocab_size
     if len(tokenizer) > vocabulary:
         raise UserError(
@@ -50,7 +52,7 @@ def load_policy(config: ModelConfig, *, seed: int, device: str = "cpu") -> Polic
         )
     if config.gradient_checkpointing:
         with_checkpointing(model)
-    policy = Policy(model.to(device), tokenizer, config.max_context)
+    policy = Policy(model.to(device), tokenizer, config.max_context, mixed=mixed)
     if policy.unpacked_reason is not None:
         _log.warning("rows are padded to one length, which costs time: %s", policy.unpacked_reason)
     return policy

@@ -30,6 +30,7 @@ def chunk_rows(vocabulary: int) -> int:
 
 
 def _logits(hidden_nH: Tensor, weight_VH: Tensor, bias_V: Tensor | None, temperature: float) -> Tensor:
+    bias_V = None if bias_V is None else bias_V.to(hidden_nH.dtype)
     logits_nV = torch.nn.functional.linear(hidden_nH, weight_VH, bias_V).to(_wide(weight_VH.dtype))
     return logits_nV if temperature == 1.0 else logits_nV.div_(temperature)
 
@@ -99,11 +100,11 @@ class _ChunkedLogprobs(torch.autograd.Function):
     def forward(
         ctx: Any, hidden_NH: Tensor, weight_VH: Tensor, bias_V: Tensor | None, targets_N: Tensor, temperature: float
     ) -> tuple[Tensor, Tensor]:
-        wide = _wide(weight_VH.dtype)
+        wide, low_VH = _wide(weight_VH.dtype), weight_VH.to(hidden_NH.dtype)
         logprobs_N, entropy_N, lse_N = (hidden_NH.new_empty(len(targets_N), dtype=wide) for _ in range(3))
         for i in range(0, len(targets_N), step := chunk_rows(len(weight_VH))):
             part = slice(i, i + step)
-            logits_nV = _logits(hidden_NH[part], weight_VH, bias_V, temperature)
+            logits_nV = _logits(hidden_NH[part], low_VH, bias_V, temperature)
             law = _law(logits_nV, targets_N[part])
             logprobs_N[part], entropy_N[part], lse_N[part] = law.logprobs_n, law.entropy_n, law.lse_n
         ctx.save_for_backward(hidden_NH, weight_VH, bias_V, targets_N, lse_N)
@@ -116,17 +117,18 @@ class _ChunkedLogprobs(torch.autograd.Function):
     def backward(ctx: Any, grad_N: Tensor, _entropy_grad: Tensor) -> tuple[Tensor | None, ...]:
         hidden_NH, weight_VH, bias_V, targets_N, lse_N = ctx.saved_tensors
         grad_hidden_NH = torch.zeros_like(hidden_NH)
+        low_VH = weight_VH.to(hidden_NH.dtype)
         sums = _Sums(weight_VH, bias_V, ctx.needs_input_grad[1], ctx.needs_input_grad[2])
         live_N = grad_N.nonzero().squeeze(1)  # tokens without a gradient cost nothing
         for i in range(0, len(live_N), step := chunk_rows(len(weight_VH))):
             rows = live_N[i : i + step]
             hidden_nH = hidden_NH[rows]
-            logits_nV = _logits(hidden_nH, weight_VH, bias_V, ctx.temperature)
+            logits_nV = _logits(hidden_nH, low_VH, bias_V, ctx.temperature)
             probs_nV = logits_nV.sub_(lse_N[rows, None]).exp_()
             one_n = torch.ones_like(lse_N[rows])
             grad_nV = _grad_logits_(probs_nV, one_n, targets_N[rows], grad_N[rows], ctx.temperature)
-            grad_nV = grad_nV.to(weight_VH.dtype)
-            grad_hidden_NH[rows] = grad_nV @ weight_VH
+            grad_nV = grad_nV.to(hidden_NH.dtype)
+            grad_hidden_NH[rows] = grad_nV @ low_VH
             sums.add(grad_nV, hidden_nH)
         return grad_hidden_NH, *sums.like(weight_VH, bias_V), None, None
 
@@ -142,19 +144,19 @@ class _SinglePass(torch.autograd.Function):
         temperature: float,
         coefficients: CoefficientFn,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        wide = _wide(weight_VH.dtype)
+        wide, low_VH = _wide(weight_VH.dtype), weight_VH.to(hidden_NH.dtype)
         logprobs_N, entropy_N, coefficients_N = (hidden_NH.new_empty(len(targets_N), dtype=wide) for _ in range(3))
         grad_hidden_NH = torch.empty_like(hidden_NH)
         sums = _Sums(weight_VH, bias_V, ctx.needs_input_grad[1], ctx.needs_input_grad[2])
         for i in range(0, len(targets_N), step := chunk_rows(len(weight_VH))):
             part = slice(i, min(i + step, len(targets_N)))
-            logits_nV = _logits(hidden_NH[part], weight_VH, bias_V, temperature)
+            logits_nV = _logits(hidden_NH[part], low_VH, bias_V, temperature)
             law = _law(logits_nV, targets_N[part])
             logprobs_N[part], entropy_N[part] = law.logprobs_n, law.entropy_n
             coefficients_N[part] = coefficients(logprobs_N[part], part).to(wide)
             grad_nV = _grad_logits_(law.exp_nV, law.sum_n, targets_N[part], -coefficients_N[part], temperature)
-            grad_nV = grad_nV.to(weight_VH.dtype)
-            grad_hidden_NH[part] = grad_nV @ weight_VH
+            grad_nV = grad_nV.to(hidden_NH.dtype)
+            grad_hidden_NH[part] = grad_nV @ low_VH
             sums.add(grad_nV, hidden_NH[part])
         ctx.grads = (grad_hidden_NH, *sums.like(weight_VH, bias_V))
         ctx.mark_non_differentiable(logprobs_N, entropy_N, coefficients_N)
@@ -177,7 +179,7 @@ def chunked_logprobs(
     tokens, so this project does not offer one.
 
     Args:
-        hidden_NH: last hidden states, one row for each token that is predicted.
+        hidden_NH: last hidden states, one row for each token that is predicted; products are made in their dtype.
         weight_VH: the head's weight.
         bias_V: the head's bias, or None.
         targets_N: int64, the tokens.

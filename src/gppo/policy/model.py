@@ -53,22 +53,36 @@ class Policy:
         model: see above.
         tokenizer: see above.
         max_context: None takes the positions the model is made for; more than those is a UserError.
+        mixed: float32 weights whose products are computed in bfloat16.
     """
 
-    def __init__(self, model: nn.Module, tokenizer: Any, max_context: int | None = None) -> None:
+    def __init__(
+        self, model: nn.Module, tokenizer: Any, max_context: int | None = None, *, mixed: bool = False
+    ) -> None:
         self.model = model
+        self.mixed = mixed
         self.tokenizer = tokenizer
         self.config = model.config.get_text_config(decoder=True)  # type: ignore[union-attr, operator]
         self.max_context = _context(self.config, max_context)
         self.stop_ids = _stop_ids(model, tokenizer)
         self.head: Any = model.get_output_embeddings()  # type: ignore[operator]
         self.unfused_reason = why_not_fused(model, self.head, self.config.vocab_size)
-        self.unpacked_reason = why_not_packed(model, self.config)
+        with self.computing():
+            self.unpacked_reason = why_not_packed(model, self.config)
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.model.parameters()).device
+
+    @property
+    def compute_dtype(self) -> torch.dtype:
+        """What products are computed in."""
+        return torch.bfloat16 if self.mixed else self.head.weight.dtype
+
+    def computing(self) -> torch.autocast:
+        """Where the model's forward runs: torch's autocast for a mixed policy, else nothing."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed)
 
     def tokens(self, prompts: Sequence[np.ndarray], responses: Sequence[np.ndarray]) -> TokenBatch:
         """Put B prompts and responses into one forward pass; every response token is a target."""
@@ -120,13 +134,16 @@ class Policy:
         packed: dict[str, Any] = {}
         if batch.layout is not None:
             packed = {"position_ids": batch.positions_BL, **packed_inputs(batch.layout)}
-        return self.model(input_ids=batch.ids_BL, use_cache=False, **packed).logits
+        with self.computing():
+            return self.model(input_ids=batch.ids_BL, use_cache=False, **packed).logits
 
     def _through_head(self, batch: TokenBatch, compute: HeadFn) -> Tensor:
         """The model's forward, with ``compute(hidden_NH, head)`` instead of the logits of the predicting positions."""
 
         def on_targets(hidden_bLH: Tensor, head: nn.Linear) -> Tensor:
-            return compute(hidden_bLH.flatten(0, 1).index_select(0, batch.predicts_N), head)
+            hidden_NH = hidden_bLH.flatten(0, 1).index_select(0, batch.predicts_N)
+            with torch.autocast(self.device.type, enabled=False):  # the head says itself what is computed in what
+                return compute(hidden_NH.to(self.compute_dtype), head)
 
         with replaced_head(self.head, on_targets):
             return self._logits(batch)

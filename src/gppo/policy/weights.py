@@ -7,10 +7,11 @@ from gppo.run.fingerprint import fingerprint
 
 
 def weights_fingerprint(policy: Policy) -> str:
-    """Changes with every bit of the weights, and with the names of the parameters. Reads all of them once."""
+    """Changes with every bit of the weights, the parameters' names and the precision of products. Reads all once."""
 
     def bits(tensor: torch.Tensor) -> memoryview:
         return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
 
     state = policy.model.state_dict()
-    return fingerprint(part for name, tensor in state.items() for part in (name, bits(tensor)))
+    parts = (part for name, tensor in state.items() for part in (name, bits(tensor)))
+    return fingerprint(["mixed", *parts] if policy.mixed else parts)

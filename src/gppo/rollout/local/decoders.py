@@ -76,7 +76,7 @@ class FamilyDecoder:
         self.longest = longest
         self.settings = settings
         self.steps = steps
-        self.device, self.dtype = policy.device, policy.head.weight.dtype
+        self.device, self.dtype = policy.device, policy.compute_dtype
         self.cache = Cache([], [], torch.empty(0), torch.empty(0))
         self.columns_C = torch.empty(0)
 
@@ -98,7 +98,7 @@ class FamilyDecoder:
                 for layer, old in enumerate(tensors):  # one at a time: the old one goes before the next is made
                     tensors[layer] = F.pad(old, (0, 0, 0, size - before))
         self.columns_C = torch.arange(size, device=self.device)
-        cos_1CD, sin_1CD = self.rotary(self.cache.keys[0], self.columns_C[None])
+        cos_1CD, sin_1CD = self.rotary(self.weights.embedding, self.columns_C[None])
         self.cache = self.cache._replace(cos_CD=cos_1CD[0], sin_CD=sin_1CD[0])
         self.steps.moved()
 
@@ -109,7 +109,7 @@ class FamilyDecoder:
             self.reserve(width, prompts.keys)
             to, of = torch.from_numpy(slots[rows]).to(self.device), torch.from_numpy(index).to(self.device)
             for mine, theirs in zip(self.cache.keys + self.cache.values, prompts.keys + prompts.values, strict=True):
-                mine[to, :, :width] = theirs[of]
+                mine[to, :, :width] = theirs[of].to(self.dtype)
 
     def run(self, tokens_B: np.ndarray, position_B: np.ndarray, uniforms_BK: np.ndarray) -> tuple[Tensor, Tensor]:
         """See ``Decoder.run``."""
@@ -138,6 +138,7 @@ class TransformersDecoder:
 
     def __init__(self, policy: Policy, settings: SamplingSettings) -> None:
         self.model = policy.model
+        self.computing = policy.computing
         self.device = policy.device
         self.last_position = policy.max_context - 1
         self.settings = settings
@@ -164,14 +165,15 @@ class TransformersDecoder:
     def step(self, tokens_B: Tensor, position_B: Tensor) -> Tensor:
         """Append one token a row; logits [B, V] of the next."""
         columns = torch.arange(self.used + 1, device=self.device)
-        out = self.model(
-            input_ids=tokens_B[:, None],
-            attention_mask=(columns[None] >= self.used - position_B[:, None]).long(),
-            # A finished row may still be carried along, past the model's last position.
-            position_ids=position_B.clamp(max=self.last_position)[:, None],
-            past_key_values=self.cache,
-            use_cache=True,
-        )
+        with self.computing():
+            out = self.model(
+                input_ids=tokens_B[:, None],
+                attention_mask=(columns[None] >= self.used - position_B[:, None]).long(),
+                # A finished row may still be carried along, past the model's last position.
+                position_ids=position_B.clamp(max=self.last_position)[:, None],
+                past_key_values=self.cache,
+                use_cache=True,
+            )
         self.used += 1
         return out.logits[:, -1]
 

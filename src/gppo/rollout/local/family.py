@@ -1,5 +1,8 @@
 """Qwen3, Qwen2 and Llama: one token for every row in plain torch, on the training model's own weights.
 
+Of a mixed policy the matrices are copied once a call into the precision that products are made in; norms, embedding
+and the residual stream stay wide, as they do in its forward.
+
 ``advance`` is a function of tensors alone, so that one compiled form serves every model of a shape, and it never makes
 its caller wait for the device.
 """
@@ -38,7 +41,7 @@ class Shape:
 
 
 class Layer(NamedTuple):
-    """The parameters of one layer, shared with the model."""
+    """The parameters of one layer."""
 
     norm_in: Tensor
     q: Tensor
@@ -58,7 +61,7 @@ class Layer(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """The parameters of a model, shared with it: an update is seen at once."""
+    """The parameters of a model; those that are shared with it show an update at once."""
 
     embedding: Tensor
     layers: list[Layer]
@@ -75,31 +78,35 @@ def shape_of(policy: Policy) -> Shape:
 
 
 def weights_of(policy: Policy) -> Weights:
-    """The parameters of a model of the family; nothing is copied."""
+    """The parameters of a model of the family; of a mixed policy its matrices are copied, else nothing is."""
     base: Any = policy.model.model
     layers = []
+
+    def low(parameter: Tensor | None) -> Any:
+        return None if parameter is None else parameter.to(policy.compute_dtype)
+
     for layer in base.layers:
         attention, mlp = layer.self_attn, layer.mlp
         layers.append(
             Layer(
                 norm_in=layer.input_layernorm.weight,
-                q=attention.q_proj.weight,
-                q_bias=attention.q_proj.bias,
-                k=attention.k_proj.weight,
-                k_bias=attention.k_proj.bias,
-                v=attention.v_proj.weight,
-                v_bias=attention.v_proj.bias,
+                q=low(attention.q_proj.weight),
+                q_bias=low(attention.q_proj.bias),
+                k=low(attention.k_proj.weight),
+                k_bias=low(attention.k_proj.bias),
+                v=low(attention.v_proj.weight),
+                v_bias=low(attention.v_proj.bias),
                 q_norm=attention.q_norm.weight if hasattr(attention, "q_norm") else None,
                 k_norm=attention.k_norm.weight if hasattr(attention, "k_norm") else None,
-                o=attention.o_proj.weight,
-                o_bias=attention.o_proj.bias,
+                o=low(attention.o_proj.weight),
+                o_bias=low(attention.o_proj.bias),
                 norm_mid=layer.post_attention_layernorm.weight,
-                gate=mlp.gate_proj.weight,
-                up=mlp.up_proj.weight,
-                down=mlp.down_proj.weight,
+                gate=low(mlp.gate_proj.weight),
+                up=low(mlp.up_proj.weight),
+                down=low(mlp.down_proj.weight),
             )
         )
-    return Weights(base.embed_tokens.weight, layers, base.norm.weight, policy.head.weight, policy.head.bias)
+    return Weights(base.embed_tokens.weight, layers, base.norm.weight, low(policy.head.weight), low(policy.head.bias))
 
 
 class Cache(NamedTuple):
@@ -146,7 +153,10 @@ def logits_after(
     hidden_BL = columns_L[None] > position_B[:, None]
 
     def norm(x: Tensor, weight: Tensor) -> Tensor:
-        return F.rms_norm(x, weight.shape, weight, shape.epsilon)
+        return F.rms_norm(x.to(weight.dtype), weight.shape, weight, shape.epsilon)
+
+    def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        return F.linear(x.to(weight.dtype), weight, bias)
 
     def rotate(x_BhD: Tensor) -> Tensor:
         first, second = x_BhD.chunk(2, dim=-1)
@@ -155,22 +165,22 @@ def logits_after(
     x_BH = F.embedding(tokens_B, weights.embedding)
     for layer, keys, values in zip(weights.layers, cache.keys, cache.values, strict=True):
         h_BH = norm(x_BH, layer.norm_in)
-        q_BhD = F.linear(h_BH, layer.q, layer.q_bias).view(rows, -1, shape.head_dim)
-        k_BkD = F.linear(h_BH, layer.k, layer.k_bias).view(rows, shape.kv_heads, shape.head_dim)
-        v_BkD = F.linear(h_BH, layer.v, layer.v_bias).view(rows, shape.kv_heads, shape.head_dim)
+        q_BhD = linear(h_BH, layer.q, layer.q_bias).view(rows, -1, shape.head_dim)
+        k_BkD = linear(h_BH, layer.k, layer.k_bias).view(rows, shape.kv_heads, shape.head_dim)
+        v_BkD = linear(h_BH, layer.v, layer.v_bias).view(rows, shape.kv_heads, shape.head_dim)
         if layer.q_norm is not None and layer.k_norm is not None:
             q_BhD, k_BkD = norm(q_BhD, layer.q_norm), norm(k_BkD, layer.k_norm)
-        keys[row_B, :, position_B] = rotate(k_BkD)
+        keys[row_B, :, position_B] = rotate(k_BkD).to(keys.dtype)
         values[row_B, :, position_B] = v_BkD
-        q_BkgD = rotate(q_BhD).view(rows, shape.kv_heads, -1, shape.head_dim)
+        q_BkgD = rotate(q_BhD).to(keys.dtype).view(rows, shape.kv_heads, -1, shape.head_dim)
         mixed_BkgD = _attend(
             q_BkgD, keys[:rows, :, :length], values[:rows, :, :length], hidden_BL, shape.scaling, as_sums
         )
-        x_BH = x_BH + F.linear(mixed_BkgD.reshape(rows, -1), layer.o, layer.o_bias)
+        x_BH = x_BH + linear(mixed_BkgD.reshape(rows, -1), layer.o, layer.o_bias)
         h_BH = norm(x_BH, layer.norm_mid)
-        gated = F.silu(F.linear(h_BH, layer.gate)) * F.linear(h_BH, layer.up)
-        x_BH = x_BH + F.linear(gated, layer.down)
-    return F.linear(norm(x_BH, weights.norm), weights.head, weights.head_bias)
+        gated = F.silu(linear(h_BH, layer.gate)) * linear(h_BH, layer.up)
+        x_BH = x_BH + linear(gated, layer.down)
+    return linear(norm(x_BH, weights.norm), weights.head, weights.head_bias)
 
 
 def _attend(

@@ -124,11 +124,12 @@ def _forward(policy: Policy, prompts: list[np.ndarray]) -> Prompts:
     # A cache made from the configuration would keep only the last columns of sliding windows, and those are padding.
     cache = DynamicCache()
     if policy.unfused_reason is None:
-        with replaced_head(policy.head, at_the_end):
+        with replaced_head(policy.head, at_the_end), policy.computing():
             out = policy.model(input_ids=ids, past_key_values=cache, use_cache=True)
         logits_PV = out.logits
     else:
-        out = policy.model(input_ids=ids, past_key_values=cache, use_cache=True)
+        with policy.computing():
+            out = policy.model(input_ids=ids, past_key_values=cache, use_cache=True)
         logits_PV = out.logits[rows, last]
     return Prompts(
         [layer.keys for layer in cache.layers], [layer.values for layer in cache.layers], lengths_P, logits_PV
