@@ -7,7 +7,7 @@ import numpy as np
 
 from gppo.config import EvaluateConfig, Recipe, require
 from gppo.evaluate.runner import Judge, OnPhase, evaluate
-from gppo.evaluate.statistics import summarise
+from gppo.evaluate.statistics import score
 from gppo.policy import Checkpoints, Policy, load_model
 from gppo.records import read_problems
 from gppo.rollout import LocalSampler, Sampler
@@ -48,7 +48,7 @@ def evaluate_and_save(
 
 def mean_score(evaluations: Sequence[Evaluation]) -> float:
     """The mean avg@k over evaluations of one checkpoint; NaN where one of them could not be judged at all."""
-    return float(np.mean([summarise(evaluation).score.avg for evaluation in evaluations]))
+    return float(np.mean([score(evaluation).avg for evaluation in evaluations]))
 
 
 def run_eval(recipe: Recipe, run: RunFolder, policy: Policy, step: int = 0) -> list[Evaluation]:

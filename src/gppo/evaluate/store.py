@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from gppo.evaluate.statistics import Summary, paired_difference, summarise
+from gppo.evaluate.paired import paired_difference
+from gppo.evaluate.statistics import Summary, summarise
 from gppo.types import Evaluation, SamplingSettings, UserError
 from gppo.types.files import atomic_file, json_line, plain
 
@@ -81,6 +82,7 @@ def load_evaluation(path: Path) -> Evaluation:
             valid_PK=_matrix(content["valid"], np.bool_),
             lengths_PK=_matrix(content["lengths"], np.int64),
             truncated_PK=_matrix(content["truncated"], np.bool_),
+            votes_PK=None if content.get("votes") is None else _matrix(content["votes"], np.int64),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is not an evaluation ({error}): evaluate again or remove the file") from error
@@ -143,6 +145,7 @@ def _to_json(evaluation: Evaluation, first: Evaluation | None, key: str) -> dict
         "valid": evaluation.valid_PK.astype(int).tolist(),
         "lengths": evaluation.lengths_PK.astype(int).tolist(),
         "truncated": evaluation.truncated_PK.astype(int).tolist(),
+        "votes": None if evaluation.votes_PK is None else evaluation.votes_PK.tolist(),
     }
 
 
