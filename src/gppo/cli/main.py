@@ -86,7 +86,7 @@ def _data(recipe: "Recipe", section: str) -> list[Path]:
     if section == "rl" and recipe.rl:
         files += [stage.data for stage in recipe.rl.stages]
     if section in ("rl", "evaluate") and recipe.evaluate:
-        files += [item.data for item in recipe.evaluate.sets]
+        files += [item.data for item in recipe.evaluate.sets if item.data and not item.benchmark]
     return files
 
 

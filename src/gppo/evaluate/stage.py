@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from gppo.config import EvaluateConfig, Recipe, require
+from gppo.config import EvaluateConfig, EvaluationSet, Recipe, require
+from gppo.evaluate.benchmarks import load_benchmark
 from gppo.evaluate.runner import Judge, OnPhase, evaluate
 from gppo.evaluate.statistics import score
 from gppo.policy import Checkpoints, Policy, load_model
@@ -59,7 +60,7 @@ def run_eval(recipe: Recipe, run: RunFolder, policy: Policy, step: int = 0) -> l
     """
     config = require(recipe, "evaluate")
     sets = read_sets(config, run)
-    total = sum(map(len, sets.values())) * sum(way.k for way in config.sampling)
+    total = sum(len(problems) * way.k for name, problems in sets.items() for way in config.ways(name))
     judge_config = recipe.rl.reward if recipe.rl else None
     workers, timeout = (judge_config.judge_workers, judge_config.judge_timeout) if judge_config else (1, 5.0)
     with (
@@ -92,9 +93,11 @@ def load_newest(run: RunFolder, policy: Policy) -> int:
 
 def read_sets(config: EvaluateConfig, run: RunFolder) -> Mapping[str, Sequence[Problem]]:
     """The recipe's sets by name. Bad rows go to ``<run>/quarantine``. A UserError where one cannot be read."""
-    return {
-        item.name: read_problems(item.data, quarantine=run.path / "quarantine" / f"evaluate-{item.name}.jsonl")[
-            : item.limit
-        ]
-        for item in config.sets
-    }
+    return {item.name: _problems(item, run) for item in config.sets}
+
+
+def _problems(item: EvaluationSet, run: RunFolder) -> list[Problem]:
+    if item.benchmark is not None:
+        return load_benchmark(item.benchmark, item.data, item.limit)
+    assert item.data is not None
+    return read_problems(item.data, quarantine=run.path / "quarantine" / f"evaluate-{item.name}.jsonl")[: item.limit]

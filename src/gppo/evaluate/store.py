@@ -21,9 +21,9 @@ def evaluation_path(folder: Path, evaluation: Evaluation) -> Path:
     return folder / f"{_stem(evaluation.name, evaluation.step)}.json"
 
 
-def unfinished_path(folder: Path, name: str, step: int) -> Path:
-    """Where the samples of an evaluation are kept until it is finished."""
-    return folder / f"{_stem(name, step)}.partial.jsonl"
+def results_path(folder: Path, name: str, step: int) -> Path:
+    """Where an evaluation's responses are, one line each: ``<folder>/step-000060--heldout-T-1.0.results.jsonl``."""
+    return folder / f"{_stem(name, step)}.results.jsonl"
 
 
 def _stem(name: str, step: int) -> str:
