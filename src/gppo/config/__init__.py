@@ -3,7 +3,7 @@
 from gppo.config.data import CurateConfig, SourceConfig
 from gppo.config.evaluation import EvaluateConfig, EvaluationSet, SamplingConfig
 from gppo.config.load import dump_recipe, load_recipe, require
-from gppo.config.model import ModelConfig, TinyConfig
+from gppo.config.model import ModelConfig, TinyConfig, YarnConfig
 from gppo.config.optimizer import OptimizerConfig
 from gppo.config.recipe import Recipe
 from gppo.config.rl import (
@@ -41,6 +41,7 @@ __all__ = [
     "StageConfig",
     "StageSettings",
     "TinyConfig",
+    "YarnConfig",
     "dump_recipe",
     "load_recipe",
     "require",
