@@ -6,14 +6,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gppo.config.evaluation import EvaluateConfig
 from gppo.evaluate.store import finished_evaluation, results_path, save_evaluation
-from gppo.rollout import Request
 from gppo.run.fingerprint import fingerprint
 from gppo.types import Evaluation, Problem, SamplingSettings
 from gppo.types.files import full_disk_as_error, json_line
+
+if TYPE_CHECKING:
+    from gppo.rollout import Request  # which loads torch, and judging existing outputs must not
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,7 @@ class Kept:
 def evaluation_key(
     weights: str,
     problems: Sequence[Problem],
-    requests: Sequence[Request],
+    requests: "Sequence[Request]",
     settings: SamplingSettings,
     config: EvaluateConfig,
     seed: int,

@@ -52,14 +52,22 @@ def mean_score(evaluations: Sequence[Evaluation]) -> float:
     return float(np.mean([score(evaluation).avg for evaluation in evaluations]))
 
 
-def run_eval(recipe: Recipe, run: RunFolder, policy: Policy, step: int = 0) -> list[Evaluation]:
+def run_eval(
+    recipe: Recipe,
+    run: RunFolder,
+    policy: Policy,
+    step: int = 0,
+    sets: Mapping[str, Sequence[Problem]] | None = None,
+) -> list[Evaluation]:
     """Score ``policy`` as the recipe's evaluate section asks, with progress shown; goes on where it was stopped.
+
+    ``sets`` are those of ``read_sets``, read here where they are not given.
 
     Raises:
         Interrupted: a signal asked to stop.
     """
     config = require(recipe, "evaluate")
-    sets = read_sets(config, run)
+    sets = read_sets(config, run) if sets is None else sets
     total = sum(len(problems) * way.k for name, problems in sets.items() for way in config.ways(name))
     judge_config = recipe.rl.reward if recipe.rl else None
     workers, timeout = (judge_config.judge_workers, judge_config.judge_timeout) if judge_config else (1, 5.0)

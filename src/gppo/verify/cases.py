@@ -29,6 +29,7 @@ class CaseJudge:
         seed: decides which; they are the same for every response to a problem.
         limits: of one test of a program; the sandbox's own where not given, with four times the memory for problems
             of LiveCodeBench, which sets no bound.
+        lenient: of math, as in ``MathJudge``.
 
     The sandbox starts when the first code problem comes; a SandboxError where programs cannot be isolated here.
     """
@@ -41,12 +42,13 @@ class CaseJudge:
         tests_per_problem: int | None = 16,
         seed: int = 0,
         limits: "Limits | None" = None,
+        lenient: bool = False,
     ) -> None:
         self._workers = workers
         self._tests_per_problem = tests_per_problem
         self._seed = seed
         self._limits = limits
-        self._math = MathJudge(workers, timeout)
+        self._math = MathJudge(workers, timeout, lenient=lenient)
         self._math_threads = ThreadPoolExecutor(workers, thread_name_prefix="math-judge")
         self._code: dict[Mode, CodeJudge] = {}
 
