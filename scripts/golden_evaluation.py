@@ -5,8 +5,8 @@ r"""Score outputs whose scores are known: the judge must agree with the labels, 
 DATA holds
 
 - qwen_math_outputs/math_cot_100.jsonl, from github.com/QwenLM/Qwen2.5-Math: 800 outputs with their labels
-- longcot_traces/deepseek-r1-distill-qwen-32b.json, from github.com/cvenhoff/steering-thinking-llms: 100 thoughts that
-  end before their </think>
+- longcot_traces/deepseek-r1-distill-qwen-32b.json, from github.com/cvenhoff/steering-thinking-llms: 100 long
+  thoughts with their answers
 - klear_benchmarks/HMMT-202502.jsonl, from github.com/suu990901/KlearReasoner
 - humaneval/HumanEval.jsonl.gz, mbpp/new_mbpp.json, mbpp/MbppPlus.jsonl.gz: reference programs with their tests
 - leetcode/leetcode.json, from github.com/agentica-project/rllm: 200 reference programs
@@ -77,15 +77,22 @@ def labelled_math(data: Path) -> Case:
     return Case("MATH outputs, labels of their file", outputs, ">= 99.5 % agree", _agreement, lambda x: x >= 0.995)
 
 
-def unfinished_traces(data: Path) -> Case:
-    """What a trace boxes while it thinks is taken for its reference answer: nothing could be nearer to right."""
-    rows = [row for _, row in rows_of(data / "longcot_traces" / "deepseek-r1-distill-qwen-32b.json")]
-    outputs = []
-    for i, row in enumerate(rows):
-        boxed = re.findall(r"\\boxed\{([^{}]+)\}", row["response"])
-        problem = Problem(str(i), ({"role": "user", "content": ""},), "math", boxed[-1] if boxed else "0")
-        outputs.append(Output(problem, 0, row["response"], 0, False, None))
-    return Case("thoughts that never end, with the gold in them", outputs, "0 %", _score, lambda x: x == 0)
+def long_thoughts(data: Path) -> Iterator[Case]:
+    """Real thoughts, whole and cut before they end. The cut ones box their reference answer at the very end."""
+    rows = [row["response"] for _, row in rows_of(data / "longcot_traces" / "deepseek-r1-distill-qwen-32b.json")]
+    whole, cut = [], []
+    for i, response in enumerate(rows):
+        thought, _, answer = response.rpartition("</think>")
+        boxed = re.findall(r"\\boxed\{([^{}]+)\}", answer)
+        if boxed:
+            whole.append(Output(_question(i, boxed[-1]), 0, response, 0, False, None))
+        cut.append(Output(_question(i, "7"), 0, thought + "So it is $\\boxed{7}$.", 0, False, None))
+    yield Case("long thoughts, what they box", whole, "100 %", _score, lambda x: x == 1)
+    yield Case("long thoughts cut before they end", cut, "0 %", _score, lambda x: x == 0)
+
+
+def _question(number: int, gold: str) -> Problem:
+    return Problem(str(number), ({"role": "user", "content": ""},), "math", gold)
 
 
 def hmmt(data: Path) -> Iterator[Case]:
@@ -125,7 +132,10 @@ def humaneval(data: Path) -> Case:
 
 
 def mbpp(data: Path) -> Iterator[Case]:
-    for name, file, column in (("MBPP", "new_mbpp.json", "code"), ("MBPP+", "MbppPlus.jsonl.gz", "canonical_solution")):
+    for name, file, column in (
+        ("MBPP", "new_mbpp.json", "code"),
+        ("MBPP plus", "MbppPlus.jsonl.gz", "canonical_solution"),
+    ):
         path = data / "mbpp" / file
         sources = [row[column] for _, row in rows_of(path)]
         yield _programs(name, list(zip(load_benchmark("mbpp", path), sources, strict=True)))
@@ -189,7 +199,7 @@ def _called(question: str) -> list[tuple[str, str]]:
 def cases(data: Path, folder: Path) -> Iterator[Case]:
     """Every golden run."""
     yield labelled_math(data)
-    yield unfinished_traces(data)
+    yield from long_thoughts(data)
     yield from hmmt(data)
     yield humaneval(data)
     yield from mbpp(data)

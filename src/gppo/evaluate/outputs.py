@@ -71,7 +71,7 @@ def read_outputs(
         place = f"{source}, row {number}"
         responses = _listed(first_of(row, names["response"]))
         if not responses or not all(isinstance(text, str) for text in responses):
-            raise _missing(place, "response", "a response or a list of them", names, row)
+            raise _missing(place, "response", "response, a text or a list of texts,", names, row)
         problem = _own_problem(row, names, place, number) if known is None else known.of(row, names, place)
         labels, lengths, cuts = (_listed(first_of(row, names[key])) for key in ("label", "tokens", "truncated"))
         for i, text in enumerate(responses):
@@ -120,7 +120,7 @@ class _Known:
 def _own_problem(row: Mapping[str, Any], names: Mapping[str, tuple[str, ...]], place: str, number: int) -> Problem:
     gold = answer_text(first_of(row, names["gold"]))
     if not gold:
-        raise _missing(place, "gold", "a reference answer", names, row)
+        raise _missing(place, "gold", "reference answer", names, row)
     own, question = first_of(row, names["id"]), first_of(row, names["problem"])
     asked = question if isinstance(question, str) else ""
     return Problem(str(number if own is None else own), ({"role": "user", "content": asked},), "math", gold)
