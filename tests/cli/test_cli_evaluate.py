@@ -3,8 +3,10 @@
 import csv
 import json
 
+import numpy as np
 import pytest
-from cli_runs import write_lines
+import yaml
+from cli_runs import TINY, write_lines
 from test_cli_light import COMMAND, loaded_by
 
 BOXED = "<think>x</think>\\boxed{%s}"
@@ -66,3 +68,20 @@ def test_two_runs_are_compared(gppo, tmp_path):
 )
 def test_mistakes(gppo, arguments, words):
     assert words in gppo("eval", *arguments).refusal()
+
+
+def test_a_preset_samples_a_benchmark_as_its_table_says(gppo, tmp_path):
+    write_lines(tmp_path / "aime.jsonl", [{"id": 1, "problem": "1+1?", "answer": "2"}])
+    recipe = {
+        "name": "x",
+        "model": TINY,
+        "evaluate": {"sets": [{"benchmark": "aime24", "data": "aime.jsonl"}], "max_response_tokens": 2},
+    }
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump(recipe))
+    assert gppo("eval", "r.yaml", "--preset", "released").status == 0
+    [path] = (tmp_path / "runs" / "x" / "evaluations").glob("step-*.json")
+    saved = json.loads(path.read_text())
+    assert saved["name"] == "aime24 T=0.6 top-p 0.95 top-k 20 penalty 1.05"
+    assert (saved["sampling"]["top_k"], saved["sampling"]["repetition_penalty"]) == (20, 1.05)
+    assert np.shape(saved["correct"]) == (1, 64)
+    assert saved["problem_ids"] == ["aime24/1"]

@@ -120,7 +120,11 @@ class EvaluateConfig(Strict):
         """In which ways the set of this name is sampled."""
         if self.sampling is not None:
             return self.sampling
-        benchmark = next((item.benchmark for item in self.sets if item.name == name), None)
+        benchmark = self.benchmark(name)
         if benchmark is None:
             return [SamplingConfig()]
         return [SamplingConfig.model_validate(PRESETS[self.preset] | {"k": BENCHMARKS[benchmark].k})]
+
+    def benchmark(self, name: str) -> str | None:
+        """The benchmark that the set of this name is, None for another set."""
+        return next((item.benchmark for item in self.sets if item.name == name), None)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gppo.config.evaluation import EvaluateConfig
+from gppo.evaluate.results import without_text
 from gppo.evaluate.store import finished_evaluation, results_path, save_evaluation
 from gppo.run.fingerprint import fingerprint
 from gppo.types import Evaluation, Problem, SamplingSettings
@@ -65,8 +66,7 @@ class Kept:
             if line.pop("key", None) != self.key:
                 self.path.unlink()
                 return []
-            del line["response"]
-            found.append(line)
+            found.append(without_text(line))
             ends.append(end)
         whole = len(found) if len(found) >= total else len(found) // batch * batch
         if self.path.exists():

@@ -9,7 +9,7 @@ import numpy as np
 
 from gppo.evaluate.kept import Kept
 from gppo.evaluate.outputs import Output
-from gppo.evaluate.results import evaluation_of, result_of
+from gppo.evaluate.results import evaluation_of, result_of, without_text
 from gppo.run.fingerprint import fingerprint
 from gppo.types import Evaluation, Problem, Rollout, SamplingSettings, Verdict
 
@@ -64,7 +64,7 @@ def rescore(
     for begin in range(len(results), len(outputs), BATCH):
         batch = _judged(outputs[begin : begin + BATCH], judge)
         kept.add(batch)
-        results += batch
+        results += map(without_text, batch)
         on_judged(len(results))
     evaluation = _evaluation(name, outputs, results)
     kept.finish(evaluation)

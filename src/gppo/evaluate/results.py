@@ -32,6 +32,11 @@ def result_of(problem: Problem, rollout: Rollout, verdict: Verdict, *, format_ok
     }
 
 
+def without_text(result: dict[str, Any]) -> dict[str, Any]:
+    """A line as it is held in memory: the texts of a whole evaluation may be gigabytes."""
+    return {key: value for key, value in result.items() if key != "response"}
+
+
 def evaluation_of(
     name: str, step: int, sampling: SamplingSettings, problems: Sequence[Problem], results: Sequence[dict[str, Any]]
 ) -> Evaluation:

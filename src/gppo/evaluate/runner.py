@@ -7,7 +7,7 @@ from typing import Any
 
 from gppo.config.evaluation import EvaluateConfig
 from gppo.evaluate.kept import Kept, evaluation_key
-from gppo.evaluate.results import evaluation_of, result_of
+from gppo.evaluate.results import evaluation_of, result_of, without_text
 from gppo.policy import Policy, opens_thinking, weights_fingerprint
 from gppo.rollout import Request, Sampler, requests_for
 from gppo.run.interrupt import Interrupted, StopRequest
@@ -59,7 +59,8 @@ def evaluate(
     results = []
     for name, problems in sets.items():
         for sampling in config.ways(name):
-            label = f"{name} {sampling.label}" if len(sets) > 1 else sampling.label
+            named = len(sets) > 1 or config.benchmark(name) is not None
+            label = f"{name} {sampling.label}" if named else sampling.label
             requests, too_long = requests_for(policy.tokenizer, problems, sampling.k, policy.max_context - 1)
             if too_long:
                 raise UserError(
@@ -114,7 +115,7 @@ class _Task:
             batch = self._batch(slice(begin, begin + size), begin * k, total)
             if kept:
                 kept.add(batch)
-            results += batch
+            results += map(without_text, batch)
         evaluation = evaluation_of(self.label, self.step, self.settings, self.problems, results)
         if kept:
             kept.finish(evaluation)
