@@ -34,6 +34,7 @@ class Update:
     Args:
         metrics: for the step's line in metrics.jsonl.
         logprobs_BT: float32, nats, as the last update saw each token.
+        old_BT: float32, nats, what ratios were against.
         entropy_BT: float32, nats.
         coefficients_BT: float32, of the last update.
         learned_B: bool, rows that an update learned from; the fields of the others are 0.
@@ -41,6 +42,7 @@ class Update:
 
     metrics: dict[str, float]
     logprobs_BT: np.ndarray
+    old_BT: np.ndarray
     entropy_BT: np.ndarray
     coefficients_BT: np.ndarray
     learned_B: np.ndarray
@@ -143,7 +145,7 @@ class Updater:
             **(mismatch or {"mismatch_mean": float("nan"), "mismatch_max": float("nan")}),
         }
         logprobs_BT, entropy_BT, c_BT = (outputs[key].numpy() for key in ("logprobs", "entropy", "c"))
-        return Update(metrics, logprobs_BT, entropy_BT, c_BT, learned_B)
+        return Update(metrics, logprobs_BT, fixed.old_BT.numpy(), entropy_BT, c_BT, learned_B)
 
     def _counts(self, batch: Batch, rows: np.ndarray) -> bool:
         """Whether any row has a part in the policy gradient, be it with an advantage of 0, or in the LM loss."""

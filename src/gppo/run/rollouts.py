@@ -24,6 +24,7 @@ SCHEMA = pa.schema(
         pa.field("prompt_ids", pa.list_(pa.int32()), nullable=False),
         pa.field("response_ids", pa.list_(pa.int32()), nullable=False),
         pa.field("sampled_logprobs", pa.list_(pa.float32()), nullable=False),
+        pa.field("old_logprobs", pa.list_(pa.float32())),
         pa.field("update_logprobs", pa.list_(pa.float32())),
         pa.field("entropy", pa.list_(pa.float32())),
         pa.field("advantage", pa.float64(), nullable=False),
@@ -39,7 +40,7 @@ SCHEMA = pa.schema(
     ]
 )
 _LISTS = tuple(field.name for field in SCHEMA if pa.types.is_list(field.type))
-_PER_TOKEN = ("sampled_logprobs", "update_logprobs", "entropy", "coefficient")
+_PER_TOKEN = ("sampled_logprobs", "old_logprobs", "update_logprobs", "entropy", "coefficient")
 _NAME = re.compile(r"step-(\d{6,})\.parquet")
 
 
@@ -57,7 +58,8 @@ class RolloutRow:
         prompt_ids: int32 [S].
         response_ids: int32 [T], the stop token included.
         sampled_logprobs: float32 [T], nats, of the distribution that was sampled from.
-        update_logprobs: float32 [T], nats, under the weights just before the last update; None for a dropped group.
+        update_logprobs: float32 [T], nats, under the weights just before the last update that saw this response: of its
+            mini-batch in the last epoch. What earlier epochs saw is not kept. None for a dropped group.
         entropy: float32 [T], nats, at the same time; None for a dropped group.
         advantage: 0 for a dropped group.
         coefficient: float32 [T], what multiplied the gradient of each log-probability; None for a dropped group.
@@ -69,6 +71,8 @@ class RolloutRow:
         rule: what decided.
         ground_truth: the reference answer.
         difficulty: the problem's label, "" where unknown.
+        old_logprobs: float32 [T], nats, what ratios were against where the trainer computed them anew; None where that
+            were ``sampled_logprobs``.
     """
 
     step: int
@@ -92,6 +96,7 @@ class RolloutRow:
     rule: str
     ground_truth: str
     difficulty: str
+    old_logprobs: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         for name in _PER_TOKEN:
