@@ -9,10 +9,12 @@ from gppo.report.pages import embedded_json, own_text, page_scripts, templates
 from gppo.report.pieces import Pieces, find_pieces
 from gppo.report.tokens import Choice, Chosen, choose_rollouts, page_data
 from gppo.run import RunFolder
+from gppo.types.files import atomic_file
 
 #: In the order in which they are joined: a module uses those before it.
 MODULES = (
-    "weights", "data", "colour", "format", "text", "strip", "picker", "chooser", "tally", "tables", "inspector", "app", "start",
+    "weights", "data", "colour", "format", "text", "strip", "picker", "chooser", "tally", "tables", "inspector", "app",
+    "start",
 )  # fmt: skip
 
 
@@ -33,12 +35,16 @@ def microscope_page(run: RunFolder, recipe: Mapping[str, Any], title: str, choic
     data = page_data(chosen, pieces or Pieces({}), {"objective": objective_of(recipe)})
     joined = "\n".join(own_text(f"static/{name}.js") for name in MODULES)
     scripts = {"theme": own_text("templates/theme.js"), "microscope": f'"use strict";\n(() => {{\n{joined}}})();\n'}
-    return templates().get_template("microscope.html.j2").render(
-        title=title,
-        made_of=made_of(chosen, pieces is not None),
-        style=Markup(own_text("templates/style.css") + own_text("static/microscope.css")),
-        scripts=page_scripts(scripts),
-        data_json=Markup(embedded_json(data)),
+    return (
+        templates()
+        .get_template("microscope.html.j2")
+        .render(
+            title=title,
+            made_of=made_of(chosen, pieces is not None),
+            style=Markup(own_text("templates/style.css") + own_text("static/microscope.css")),
+            scripts=page_scripts(scripts),
+            data_json=Markup(embedded_json(data)),
+        )
     )
 
 
@@ -60,8 +66,9 @@ def made_of(chosen: Chosen, readable: bool) -> str:
     shown = f"{count(len(chosen.rows))} rollouts of step {_listed(steps)}."
     if len(chosen.rows) < chosen.responses or len(steps) < chosen.steps:
         shown += (
-            f" The run has saved {count(chosen.steps)} steps; of each step here these are the groups with the most dropped "
-            "tokens, so shares are higher than in the whole run. “gppo report RUN --step N --problem ID” shows others."
+            f" The run has saved {count(chosen.steps)} steps; of each step here these are the groups with the most "
+            "dropped tokens, so shares are higher than in the whole run. “gppo report RUN --step N --problem ID” shows "
+            "others."
         )
     return shown if readable else f"{shown} The run's tokenizer was not found: tokens are shown by their numbers."
 
@@ -72,8 +79,6 @@ def _listed(steps: list[int]) -> str:
 
 def write_microscope(run: RunFolder, recipe: Mapping[str, Any], title: str, choice: Choice) -> Path | None:
     """Write ``microscope.html`` into the run folder; None where the run has no rollouts. Errors as above."""
-    from gppo.types.files import atomic_file
-
     page = microscope_page(run, recipe, title, choice)
     if page is None:
         return None

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from gppo.report.headline import card_of, pairs_of
+from gppo.report.headline import Card, card_of, pairs_of
 from gppo.report.numbers import compact, count, duration, number
 from gppo.report.pages import embedded_json, own_text, page_scripts, templates
 from gppo.report.reading import RunData
@@ -13,32 +13,73 @@ from gppo.report.sections import sections_of
 Fact = tuple[str, str]
 
 
-def render(data: RunData, title: str | None = None) -> str:
+def render(data: RunData, title: str, *, microscope: str = "") -> str:
     """The report as HTML.
 
     Everything read from the run is escaped, and a content security policy lets only the page's own three scripts run
     and forbids every request.
+
+    Args:
+        data: what the run has.
+        title: the heading.
+        microscope: the name of the microscope's file beside this one; "" where there is none.
+    """
+    pairs = pairs_of(data.evaluations)
+    return page_of(
+        title,
+        "gppo run report",
+        sections_of(data, pairs),
+        notice=notice(data),
+        facts=facts(data),
+        cards=[card_of(pair) for pair in pairs],
+        microscope=microscope,
+    )
+
+
+def page_of(
+    title: str,
+    eyebrow: str,
+    sections: Sequence[Section],
+    *,
+    notice: str = "",
+    facts: Sequence[Fact] = (),
+    cards: Sequence[Card] = (),
+    microscope: str = "",
+) -> str:
+    """A page of sections with charts.
+
+    Args:
+        title: the heading.
+        eyebrow: the small line above it.
+        sections: in reading order.
+        notice: one sentence of warning, or "".
+        facts: names and values below the heading.
+        cards: headline numbers.
+        microscope: see ``render``.
     """
     from markupsafe import Markup
     from plotly.offline import get_plotlyjs
-
-    pairs = pairs_of(data.evaluations)
-    sections = sections_of(data, pairs)
 
     scripts = {
         "theme": own_text("templates/theme.js"),
         "plotly": get_plotlyjs(),
         "page": own_text("templates/page.js"),
     }
-    return templates().get_template("page.html.j2").render(
-        title=title or data.recipe.get("name") or data.folder.name,
-        notice=notice(data),
-        facts=facts(data),
-        cards=[card_of(pair) for pair in pairs],
-        sections=sections,
-        style=Markup(own_text("templates/style.css")),
-        scripts=page_scripts(scripts),
-        charts_json=Markup(embedded_json(figures(sections))),
+    return (
+        templates()
+        .get_template("page.html.j2")
+        .render(
+            title=title,
+            eyebrow=eyebrow,
+            notice=notice,
+            facts=facts,
+            cards=cards,
+            sections=sections,
+            microscope=microscope,
+            style=Markup(own_text("templates/style.css")),
+            scripts=page_scripts(scripts),
+            charts_json=Markup(embedded_json(figures(sections))),
+        )
     )
 
 

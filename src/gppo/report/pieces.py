@@ -1,11 +1,12 @@
 """Token ids as text, one piece a token, from the run's own tokenizer.json: needs neither torch nor transformers."""
 
 import json
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from gppo.report.visible import visible
 
 CONTINUED = "⋯"
 """What a token shows whose bytes end a character that an earlier token began, and that stands there in full."""
@@ -41,7 +42,7 @@ class Pieces:
             parts.append(self._pieces[token])
             together = b"".join(parts)
             if (text := _decoded(together)) is not None:
-                texts += [_visible(text), *[CONTINUED] * (len(parts) - 1)]
+                texts += [visible(text), *[CONTINUED] * (len(parts) - 1)]
                 parts = []
             elif not _unfinished(together):
                 texts += _broken(parts)
@@ -53,7 +54,7 @@ class Pieces:
         if token not in self._whole:
             raw = self._pieces.get(token)
             text = f"‹{token}›" if raw is None else _decoded(raw)
-            self._whole[token] = None if text is None else _visible(text)
+            self._whole[token] = None if text is None else visible(text)
         return self._whole[token]
 
 
@@ -134,21 +135,4 @@ def _unfinished(raw: bytes) -> bool:
 
 
 def _broken(parts: Sequence[bytes]) -> list[str]:
-    return [
-        _visible(raw.decode("utf-8", "surrogateescape")) for raw in parts
-    ]
-
-
-def _visible(text: str) -> str:
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(_shown(c) for c in text)
-
-
-def _shown(c: str) -> str:
-    if "\udc80" <= c <= "\udcff":
-        return f"‹{ord(c) - 0xDC00:02X}›"
-    if c in "\n\t":
-        return c
-    # Controls, marks of direction, joiners without width, private and unassigned characters, line separators.
-    return f"‹U+{ord(c):04X}›" if unicodedata.category(c) in ("Cc", "Cf", "Co", "Cn", "Cs", "Zl", "Zp") else c
+    return [visible(raw.decode("utf-8", "surrogateescape")) for raw in parts]

@@ -59,8 +59,8 @@ def read_run(folder: Path) -> RunData:
         recipe=_mapping(yaml.safe_load(recipe_text)),
         recipe_text=recipe_text,
         environment=_json(run.environment),
-        sft=_by_step(run.read_metrics("sft")),
-        rl=_by_step(run.read_metrics("rl")),
+        sft=by_step(run.read_metrics("sft")),
+        rl=by_step(run.read_metrics("rl")),
         info=info,
         funnel=list(run.read_metrics("funnel")),
         evaluations=_evaluations(run.evaluations),
@@ -68,7 +68,7 @@ def read_run(folder: Path) -> RunData:
     )
 
 
-def _by_step(lines: list[Line]) -> list[Line]:
+def by_step(lines: list[Line]) -> list[Line]:
     """One line a step, in order. A resumed run repeats steps: what was written last is what counted."""
     last = {line["step"]: line for line in lines if isinstance(line.get("step"), int)}
     return [last[step] for step in sorted(last)]

@@ -1,4 +1,4 @@
-"""What the token microscope shows: which rollouts, and the numbers of their tokens, as compact as a browser reads them."""
+"""What the token microscope shows: which rollouts, and the numbers of their tokens, in compact arrays."""
 
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
@@ -68,7 +68,7 @@ def choose_rollouts(folder: Path, choice: Choice) -> Chosen:
 
 
 def log_ratio_of(row: RolloutRow) -> np.ndarray:
-    """log pi - log pi_old of every token, nats, float32 [T], at the last update that saw the response; NaN where none."""
+    """log pi - log pi_old of every token, nats, float32 [T], at the last update that saw the response, else NaN."""
     if row.update_logprobs is None:
         return np.full(len(row.response_ids), np.nan, dtype=np.float32)
     return (row.update_logprobs - old_logprobs_of(row)).astype(np.float32)

@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from gppo.run.changes import differing_keys, rounding_changes, unsafe_changes
 from gppo.run.environment import describe_environment
 from gppo.run.lock import lock_folder
 from gppo.run.metrics import append_metrics, read_metrics, truncate_metrics
+from gppo.run.trackers import Tracker
 from gppo.types import GppoError, UserError
 from gppo.types.files import atomic_file, full_disk_as_error, json_line
 
@@ -29,9 +30,11 @@ class RunFolder:
 
     Args:
         path: the folder that holds everything.
+        trackers: who else is told the metrics.
     """
 
     path: Path
+    trackers: tuple[Tracker, ...] = ()
 
     @classmethod
     def create(cls, path: str | Path, recipe_yaml: str, *, fresh: bool = False) -> "RunFolder":
@@ -110,9 +113,17 @@ class RunFolder:
         """The page to look at."""
         return self.path / "report.html"
 
+    def tracked(self, trackers: tuple[Tracker, ...]) -> "RunFolder":
+        """The same run, whose metrics go to the trackers too, those that are there to begin with."""
+        run = replace(self, trackers=trackers)
+        run._rewind()
+        return run
+
     def log(self, kind: str, **values: Any) -> None:
-        """Append one line to the metrics; see ``append_metrics``."""
+        """Append one line to the metrics, and tell the trackers; see ``append_metrics``."""
         append_metrics(self.metrics, kind, values)
+        for tracker in self.trackers:
+            tracker.log({"kind": kind, **values})
 
     def read_metrics(self, kind: str | None = None) -> list[dict[str, Any]]:
         """The metrics of one kind, or all; see ``gppo.run.metrics.read_metrics``."""
@@ -120,7 +131,15 @@ class RunFolder:
 
     def truncate_metrics(self, keep: Callable[[dict[str, Any]], bool]) -> int:
         """Keep only some lines of the metrics; see ``gppo.run.metrics.truncate_metrics``."""
-        return truncate_metrics(self.metrics, keep)
+        gone = truncate_metrics(self.metrics, keep)
+        if gone:
+            self._rewind()
+        return gone
+
+    def _rewind(self) -> None:
+        lines = self.read_metrics() if self.trackers else []
+        for tracker in self.trackers:
+            tracker.rewind(lines)
 
     def _refuse_what_is_no_run(self) -> None:
         if self.path.exists() and not self.path.is_dir():

@@ -166,6 +166,20 @@ def read_rollouts(folder: Path, step: int) -> list[RolloutRow]:
     return [RolloutRow(**{name: columns[name][i] for name in names}) for i in range(table.num_rows)]
 
 
+def first_rollout(folder: Path, step: int) -> dict[str, Any]:
+    """What can be read of a step's first response: step, problem_id, response_text, reward, verdict. Cheap.
+
+    {} where the file went away meanwhile, as a run that goes on from an earlier step removes it.
+    """
+    columns = ["step", "problem_id", "response_text", "reward", "verdict"]
+    try:
+        with pq.ParquetFile(rollout_path(folder, step)) as file:
+            first = next(file.iter_batches(batch_size=1, columns=columns), None)
+    except (pa.ArrowException, OSError):
+        return {}
+    return first.to_pylist()[0] if first is not None and first.num_rows else {}
+
+
 def _arrays(column: pa.ChunkedArray) -> list[np.ndarray | None]:
     """Every list as an array of the column's type, without a detour over Python numbers."""
     return [item.values.to_numpy(zero_copy_only=False) if item.is_valid else None for item in column]

@@ -38,12 +38,13 @@ const app = (() => {
 
   const legend = () => {
     const palette = colour.palette(state.mode), { ends } = colour.MODES[state.mode];
-    const first = state.mode === "entropy" ? colour.STEPS : 0;
-    byId("scale").replaceChildren(...palette.slice(first).map((tone) => {
+    const boxes = (tones) => tones.map((tone) => {
       const box = document.createElement("i");
       box.style.backgroundColor = tone;
       return box;
-    }));
+    });
+    byId("below").replaceChildren(...(state.mode === "entropy" ? [] : boxes(palette.slice(0, colour.STEPS))));
+    byId("above").replaceChildren(...boxes(palette.slice(colour.STEPS + 1)));
     ["low", "middle", "high"].forEach((place, k) => (byId(`scale-${place}`).textContent = ends[k]));
   };
 

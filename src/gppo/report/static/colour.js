@@ -10,7 +10,7 @@ const colour = (() => {
     difference: { label: "Difference", low: "take", high: "give", ends: ["−1", "0", "+1"] },
     ratio: { label: "Ratio", low: "down", high: "up", ends: ["½ or less", "1", "2 or more"] },
     advantage: { label: "Advantage", low: "take", high: "give", ends: ["−2", "0", "+2"] },
-    entropy: { label: "Entropy", low: "entropy", high: "entropy", ends: ["0", "", "high"] },
+    entropy: { label: "Entropy", low: "entropy", high: "entropy", ends: ["", "0", "high"] },
   };
 
   const dark = matchMedia("(prefers-color-scheme: dark)");

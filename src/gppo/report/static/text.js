@@ -1,11 +1,12 @@
 // The response as text, token by token. Only what is near the screen is in the document: the response is cut into blocks
 // of tokens, and a block has its spans while it is close to the visible part, else just its height.
 const text = (() => {
-  const BLOCK = 200;
+  const SHORT = 150, LONG = 400;  // tokens of a block: it ends with a line after the first number, at the latest at the second
   const view = document.getElementById("text");
   const body = document.getElementById("tokens");
   const CLASSES = ["t", "t d", "t g", "t d g", "t n", "t n", "t n", "t n"];  // by flags: 1 dropped, 2 given back, 4 not learned
-  let from = 0, to = 0, tints = { levels: new Int8Array(0), flags: new Uint8Array(0), palette: [] };
+  let from = 0, to = 0;
+  let tints = { levels: new Int8Array(0), flags: new Uint8Array(0), palette: [] };
   let selected = -1, onSelect = () => {};
 
   const observer = new IntersectionObserver(
@@ -22,7 +23,7 @@ const text = (() => {
 
   const put = (block) => {
     if (block.childElementCount) return;
-    const first = +block.dataset.first, end = Math.min(to, first + BLOCK);
+    const first = +block.dataset.first, end = +block.dataset.end;
     const spans = document.createDocumentFragment();
     for (let i = first; i < end; i++) {
       const span = document.createElement("span");
@@ -53,6 +54,13 @@ const text = (() => {
     return lines * 24;
   };
 
+  // A block is a paragraph of the page, so it should end where the text begins a new line.
+  const endOf = (first) => {
+    for (let i = first + SHORT; i < Math.min(to, first + LONG); i++)
+      if (data.pieces[data.piece[i]].endsWith("\n")) return i + 1;
+    return Math.min(to, first + LONG);
+  };
+
   const show = (rollout, now) => {
     from = rollout.start;
     to = rollout.end;
@@ -61,11 +69,12 @@ const text = (() => {
     observer.disconnect();
     const columns = Math.max(20, view.clientWidth / 8.5);
     const blocks = [];
-    for (let first = from; first < to; first += BLOCK) {
+    for (let first = from, end; first < to; first = end) {
+      end = endOf(first);
       const block = document.createElement("div");
       block.className = "block";
-      block.dataset.first = first;
-      block.style.height = `${guess(first, Math.min(to, first + BLOCK), columns)}px`;
+      Object.assign(block.dataset, { first, end });
+      block.style.height = `${guess(first, end, columns)}px`;
       blocks.push(block);
     }
     body.replaceChildren(...blocks);
@@ -87,8 +96,8 @@ const text = (() => {
     const before = document.getElementById(`t${selected}`);
     selected = i;
     if (before) before.classList.remove("s");
-    const at = Math.floor((i - from) / BLOCK);
-    for (const k of [at - 1, at, at + 1]) if (body.children[k]) put(body.children[k]);
+    const at = [...body.children].find((block) => i < +block.dataset.end);
+    for (const block of [at?.previousSibling, at, at?.nextSibling]) if (block) put(block);
     const span = document.getElementById(`t${i}`);
     if (!span) return;
     span.classList.add("s");
