@@ -75,8 +75,8 @@ class Browser:
         self.ask("Input.dispatchKeyEvent", type="keyDown", **event)
         self.ask("Input.dispatchKeyEvent", type="keyUp", **event)
 
-    def open(self, address: str, width: int, height: int, scale: float = 2) -> None:
-        """Show a page at a size and wait until its charts are drawn."""
+    def open(self, address: str, width: int, height: int, scale: float = 2, settle: float = 0.6) -> None:
+        """Show a page at a size and wait until it is loaded, and ``settle`` seconds more for its charts."""
         self.ask(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -88,7 +88,7 @@ class Browser:
         self.ask("Page.navigate", url="about:blank")
         self.ask("Page.navigate", url=address)
         self.value("new Promise(done => document.readyState === 'complete' ? done() : addEventListener('load', done))")
-        self.value("new Promise(done => setTimeout(done, 600))")
+        self.value(f"new Promise(done => setTimeout(done, {1000 * settle}))")
 
     def close(self) -> None:
         """End the browser and wait for it."""

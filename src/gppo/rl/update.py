@@ -14,6 +14,7 @@ from gppo.objectives import (
     TokenFields,
     default_params,
     get_objective,
+    kl_value,
     lm_weights,
     token_coefficients,
     token_norms,
@@ -135,6 +136,8 @@ class Updater:
             entropy_BT=seen.flat("entropy"),
             **self.epsilons,
         )
+        if len(kl_ref_N := seen.flat("kl_ref")):
+            metrics["kl_ref"] = float(kl_ref_N.double().mean())
         finite = [norm for norm in seen.grad_norms if np.isfinite(norm)]
         metrics |= {
             "grad_norm": float(np.mean(finite)) if finite else float("nan"),
@@ -242,6 +245,8 @@ class Updater:
         seen.advantages.append(fields.advantages[learned_bt].cpu())
         seen.weights.append(w_bt[learned_bt].cpu())
         seen.entropy.append(entropy_bt[learned_bt].cpu())
+        if fields.ref_logprobs is not None:
+            seen.kl_ref.append(kl_value(logprobs_bt, fields.ref_logprobs)[learned_bt].cpu())
 
 
 def _trusted(mismatch: dict[str, float]) -> bool:

@@ -12,7 +12,9 @@ const chooser = (onChoose) => {
   };
 
   const narrow = () => {
-    const asked = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+    // A number is a whole word, or 1 would find step 12 too.
+    const asked = search.value.toLowerCase().split(/\s+/).filter(Boolean)
+      .map((word) => (/^\d+$/.test(word) ? ` ${word} ` : word));
     fitting = [];
     data.rollouts.forEach((one, k) => {
       if (asked.every((word) => one.words.includes(word))) fitting.push(k);

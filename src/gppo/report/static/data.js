@@ -29,7 +29,8 @@ const data = (() => {
   let start = 0;
   const rollouts = raw.rollouts.map((one) => {
     const rollout = { ...one, start, end: start + one.tokens, prompt: raw.prompts[one.prompt] };
-    rollout.words = `step ${one.step} ${one.stage} ${one.problem} sample ${one.sample} ${one.verdict} ${one.difficulty}`.toLowerCase();
+    const words = ["step", one.step, one.stage, one.problem, "sample", one.sample, one.verdict, one.difficulty];
+    rollout.words = ` ${words.join(" ")} `.toLowerCase();
     start = rollout.end;
     return rollout;
   });
