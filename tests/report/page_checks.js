@@ -2,7 +2,7 @@
 (() => {
   const parse = (text) => {
     const numbers = text.match(/[\d.]+/g).map(Number);
-    const scale = text.startsWith("color(") ? 255 : 1;
+    const scale = text.startsWith("color(") ? 255 : 1;  // color(srgb 0.5 0.2 0.7 / 0.2) counts to 1
     return [...numbers.slice(0, 3).map((value) => value * scale), numbers[3] ?? 1];
   };
   const over = (top, below) => top.slice(0, 3).map((value, k) => value * top[3] + below[k] * (1 - top[3]));
@@ -19,12 +19,12 @@
     for (let one = element; one; one = one.parentElement) layers.unshift(parse(getComputedStyle(one).backgroundColor));
     let colour = [255, 255, 255];
     for (const layer of layers) colour = over(layer, colour);
-    // The hatch of dropped tokens: its stripes are 30 % of a colour.
+    // The hatch of dropped tokens: the text must be readable on its stripes.
     if (element.matches(".t.d")) {
       const probe = document.createElement("i");
-      probe.style.color = "var(--dropped)";
+      probe.style.color = "color-mix(in srgb, var(--dropped) var(--stripe), transparent)";
       element.append(probe);
-      colour = over([...parse(getComputedStyle(probe).color).slice(0, 3), 0.3], colour);
+      colour = over(parse(getComputedStyle(probe).color), colour);
       probe.remove();
     }
     return colour;

@@ -19,7 +19,7 @@ from gppo.types import UserError
 
 
 def run_of(path, *, seed=0, objective="gppo", rewards=(0.1, 0.2), skill=6):
-    content = recipe(path.name, len(rewards)) | {"seed": seed, "run_dir": str(path)}
+    content = recipe(path.name, 3) | {"seed": seed, "run_dir": str(path)}
     content["rl"]["objective"] = {"name": objective}
     content["rl"]["stages"][0]["data"] = f"{path}/data/sums.jsonl"
     run = RunFolder.create(path, yaml.safe_dump(content))

@@ -155,11 +155,15 @@ def _about(row: RolloutRow, prompts: dict[str, int]) -> dict[str, Any]:
         "advantage": number(row.advantage) or 0.0,
         "truncated": row.finish_reason == "length",
         "difficulty": row.difficulty,
-        "truth": shorten(row.ground_truth, 400),
-        "extracted": shorten(row.extracted or "", 400),
+        "truth": _cut(row.ground_truth),  # of a program these are its tests
+        "extracted": _cut(row.extracted or ""),
         "learned": row.update_logprobs is not None,
         "tokens": len(row.response_ids),
     }
+
+
+def _cut(text: str, longest: int = 120) -> str:
+    return text if len(text) <= longest else f"{text[:longest]}…"
 
 
 def _or_zeros(values: np.ndarray | None, length: int) -> np.ndarray:

@@ -90,6 +90,12 @@ const app = (() => {
     }));
   };
 
+  const select = (i, scroll = true) => {
+    state.token = i;
+    text.select(i, scroll);
+    inspector.show(i, rollout(), main.get(), other.get());
+  };
+
   const choose = (k) => {
     state.rollout = k;
     state.token = -1;
@@ -98,15 +104,11 @@ const app = (() => {
     tints = tint();
     text.show(rollout(), tints);
     strip.draw(rollout(), tints);
+    const lost = tints.flags.findIndex((flag) => flag & 1);
+    if (lost >= 0) select(rollout().start + lost, false);
     count();
     const one = rollout();
     history.replaceState(null, "", `#${new URLSearchParams({ step: one.step, problem: one.problem, sample: one.sample })}`);
-  };
-
-  const select = (i, scroll = true) => {
-    state.token = i;
-    text.select(i, scroll);
-    inspector.show(i, rollout(), main.get(), other.get());
   };
 
   const recompute = () => {
@@ -147,6 +149,8 @@ const app = (() => {
   const main = picker(byId("main"), data.run.objective.name === "clip_higher" ? data.run.objective : { name: "clip_higher" }, recompute);
   const other = picker(byId("other"), data.run.objective.name === "clip_higher" ? { name: "gppo" } : data.run.objective, recompute);
   const list = chooser(choose);
+  weigh(main.get(), wMain);
+  weigh(other.get(), wOther);
 
   return { state, data, weights, tally, wMain, wOther, main, other, list, choose, select, jump, keys, paint, count, countNow, recompute, asked, tints: () => tints, result: () => result };
 })();

@@ -29,7 +29,7 @@ const colour = (() => {
   const clamp = (value) => Math.max(-STEPS, Math.min(STEPS, Math.round(value)));
   // A value of a token as a level. A token far from neutral must not round to none.
   const LEVELS = {
-    weight: (w) => (w > 0 ? clamp((STEPS * Math.log2(w)) / 2) : -STEPS),
+    weight: (w) => (w > 0 ? clamp((STEPS * Math.log2(w)) / 2) : 0),  // dropped tokens are hatched
     difference: (d) => (d === 0 ? 0 : clamp(STEPS * d) || Math.sign(d)),
     ratio: (x) => clamp((STEPS * x) / Math.LN2),
     advantage: (A) => (A === 0 ? 0 : clamp((STEPS * A) / 2) || Math.sign(A)),

@@ -43,7 +43,6 @@
   app.list.narrow();
   const first = app.asked();
   app.choose(first ?? data.run.first);
-  app.recompute();
   globalThis.microscope = app;
   root.dataset.ready = "yes";
 })();

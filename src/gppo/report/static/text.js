@@ -51,7 +51,7 @@ const text = (() => {
       column += piece.length;
       if (piece.includes("\n") || column > columns) { lines++; column = 0; }
     }
-    return lines * 24;
+    return lines * 26;
   };
 
   // A block is a paragraph of the page, so it should end where the text begins a new line.
@@ -67,7 +67,7 @@ const text = (() => {
     tints = now;
     selected = -1;
     observer.disconnect();
-    const columns = Math.max(20, view.clientWidth / 8.5);
+    const columns = Math.max(20, view.clientWidth / 9);
     const blocks = [];
     for (let first = from, end; first < to; first = end) {
       end = endOf(first);
