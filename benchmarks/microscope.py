@@ -3,9 +3,9 @@
     python benchmarks/microscope.py
 
 A page with 12 responses of 32,768 tokens (393,216 in all, what ``gppo report`` takes by default) is opened from disk.
-Each time is from the event to the second animation frame after everything has followed, tables over all responses included:
-the screen then shows the new state. The peer is the plain way: the same response as one span a token, all of them in the
-document, each painted anew. Prints a table and one JSON line; milliseconds, medians.
+Each time is from the event to the second animation frame after everything has followed, tables over all responses
+included: the screen then shows the new state. The peer is the plain way: the same response as one span a token, all of
+them in the document, each painted anew. Prints a table and one JSON line; milliseconds, medians.
 """
 
 import argparse

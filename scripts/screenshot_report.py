@@ -1,12 +1,12 @@
-"""Screenshots of a run's report, for the documentation.
+"""Screenshots of a run's report and token microscope, for the documentation.
 
-    python scripts/screenshot_report.py RUN OUT_DIR
+    python scripts/screenshot_report.py RUN OUT_DIR [--rollout "step=9&problem=exercise-12&sample=4"]
 
 writes report-light.png and report-dark.png (the whole page, 1200 px wide), report-phone.png and report-phone-dark.png
-(390 px wide), report-top.png and report-top-dark.png (the first screen, for a README), all at two pixels a point, and
-report.pdf as it prints. Needs Chromium or Chrome on PATH and nothing else. Where RUN has no report yet, it is written
-first. Text is set in Inter where that font is installed, else in the system's own. Nothing is fetched. Exit status 1
-where the page scrolls sideways or reports an error.
+(390 px wide), report-top.png and report-top-dark.png (the first screen, for a README), the same of the microscope, whose
+"top" is what lies from its controls to its text, all at two pixels a point, and report.pdf as it prints. Needs Chromium or
+Chrome on PATH and nothing else. Where RUN has no report yet, it is written first. Text is set in Inter where that font is
+installed, else in the system's own. Nothing is fetched. Exit status 1 where a page scrolls sideways or reports an error.
 """
 
 import argparse
@@ -17,35 +17,46 @@ from pathlib import Path
 
 from browser import Browser, find_browser
 
-# name -> width, theme, height in CSS pixels (None: the whole page)
-SHOTS: dict[str, tuple[int, str, int | None]] = {
-    "report-light": (1200, "light", None),
-    "report-dark": (1200, "dark", None),
-    "report-phone": (390, "light", None),
-    "report-phone-dark": (390, "dark", None),
-    "report-top": (1200, "light", 860),
-    "report-top-dark": (1200, "dark", 860),
+# name -> width, theme, what is shown: None the whole page, a height in CSS pixels, or two elements and what lies between.
+Part = int | tuple[str, str] | None
+SHOTS: dict[str, tuple[int, str, Part]] = {
+    f"{page}-{name}": (width, theme, top if name.startswith("top") else None)
+    for page, top in (("report", 860), ("microscope", ("#controls", ".reading")))
+    for name, width, theme in (
+        ("light", 1200, "light"),
+        ("dark", 1200, "dark"),
+        ("phone", 390, "light"),
+        ("phone-dark", 390, "dark"),
+        ("top", 1200, "light"),
+        ("top-dark", 1200, "dark"),
+    )
 }
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, help="a run folder, or a report.html")
+    parser.add_argument("run", type=Path, help="a run folder")
     parser.add_argument("out_dir", type=Path, help="where the files go; made where it is missing")
+    parser.add_argument("--rollout", default="", help="what the microscope shows, as in its address after #")
     arguments = parser.parse_args()
     program = find_browser()
     if program is None:
         print("No Chromium on PATH: install it, e.g. with `apt-get install chromium`.", file=sys.stderr)
         return 2
-    page = report_of(arguments.run).as_uri()
+    pages = pages_of(arguments.run)
     arguments.out_dir.mkdir(parents=True, exist_ok=True)
     wrong = []
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         browser = Browser(program, profile)
         try:
-            for name, (width, theme, height) in SHOTS.items():
-                over = shoot(browser, f"{page}?theme={theme}", arguments.out_dir / f"{name}.png", width, height)
+            for name, (width, theme, part) in SHOTS.items():
+                kind = name.partition("-")[0]
+                if kind not in pages:
+                    continue
+                address = f"{pages[kind].as_uri()}?theme={theme}#{arguments.rollout if kind == 'microscope' else ''}"
+                over = shoot(browser, address, arguments.out_dir / f"{name}.png", width, part)
                 wrong += [f"{name}: {over} px wider than the screen"] if over else []
+            browser.open(pages["report"].as_uri(), 1200, 900)
             pdf = browser.ask("Page.printToPDF", printBackground=True, preferCSSPageSize=True)["data"]
             (arguments.out_dir / "report.pdf").write_bytes(base64.b64decode(pdf))
         finally:
@@ -55,21 +66,26 @@ def main() -> int:
     return 1 if wrong else 0
 
 
-def report_of(run: Path) -> Path:
-    """The page of a run, written where it is missing."""
-    page = run if run.suffix == ".html" else run / "report.html"
-    if not page.exists():
+def pages_of(run: Path) -> dict[str, Path]:
+    """The pages of a run by kind, written where the report is missing. A run without rollouts has no microscope."""
+    if not (run / "report.html").exists():
         from gppo.report import write_report
 
-        page = write_report(run)
-    return page.resolve()
+        write_report(run)
+    found = {kind: (run / f"{kind}.html").resolve() for kind in ("report", "microscope")}
+    return {kind: path for kind, path in found.items() if path.exists()}
 
 
-def shoot(browser: Browser, address: str, target: Path, width: int, height: int | None) -> int:
+def shoot(browser: Browser, address: str, target: Path, width: int, part: Part) -> int:
     """Write one PNG; returns by how many pixels the page is wider than the screen."""
-    browser.open(address, width, height or 900)
-    whole = browser.value("document.documentElement.scrollHeight")
-    clip = {"x": 0, "y": 0, "width": width, "height": height or whole, "scale": 1}
+    browser.open(address, width, part if isinstance(part, int) else 900)
+    top, end = 0, part or browser.value("document.documentElement.scrollHeight")
+    if isinstance(part, tuple):
+        top, end = browser.value(
+            f"[document.querySelector({part[0]!r}).getBoundingClientRect().top + scrollY - 16,"
+            f"document.querySelector({part[1]!r}).getBoundingClientRect().bottom + scrollY + 16]"
+        )
+    clip = {"x": 0, "y": top, "width": width, "height": end - top, "scale": 1}
     shot = browser.ask("Page.captureScreenshot", format="png", clip=clip, captureBeyondViewport=True)["data"]
     target.write_bytes(base64.b64decode(shot))
     return int(browser.value("document.documentElement.scrollWidth")) - width

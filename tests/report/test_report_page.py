@@ -109,8 +109,10 @@ def test_curves_hold_the_metrics(finished):
 
 def test_samples_show_the_ends(finished):
     text = " ".join(finished[2].text.split())
-    best, worst = text.index("Best"), text.index("Worst")
-    assert best < text.index("reward 1 correct") < worst < text.index("reward −1.5 unparsable")
+    beside, best = text.index("Worst and best of one group"), text.index(" Best ")
+    assert beside < text.index("reward −1.5 unparsable") < text.index("reward 1 correct") < best
+    worst = text.index(" Worst ", best)
+    assert best < text.index("reward 1 correct", best) < worst < text.index("reward −1.5 unparsable", worst)
     assert "Reasoning, never closed" in text
     assert "never judged" not in text
 

@@ -16,6 +16,13 @@ QUADRANTS = (
     Series("clip_negative_low", "A < 0, ratio low", "--q-negative-low"),
     Series("clip_negative_high", "A < 0, ratio high", "--q-negative-high"),
 )
+MIX = (
+    Series("correct", "correct", "--after"),
+    Series("wrong", "wrong", "--before"),
+    Series("unparsable", "no answer found", "--warn"),
+    Series("timeout", "too slow to judge", "--q-positive-low"),
+    Series("infra", "judge failed", "--q-positive-high"),
+)
 SECONDS = (
     Series("seconds_generate", "generate", "--accent"),
     Series("seconds_judge", "judge", "--warn"),
@@ -58,13 +65,7 @@ def learning(data: RunData) -> Section | None:
             "What became of the responses",
             "Shares of all responses of a step, by the judge's verdict.",
             [_mix(row) for row in data.rl],
-            [
-                Series("correct", "correct", "--after"),
-                Series("wrong", "wrong", "--before"),
-                Series("unparsable", "no answer found", "--warn"),
-                Series("timeout", "too slow to judge", "--q-positive-low"),
-                Series("infra", "judge failed", "--q-positive-high"),
-            ],
+            [one for one in MIX if any(_mix(row).get(one.key) for row in data.rl)],
             share=True,
             stacked=True,
         ),

@@ -156,8 +156,7 @@ def read_rollouts(folder: Path, step: int) -> list[RolloutRow]:
     try:
         table = pq.read_table(path, schema=SCHEMA)
     except (pa.ArrowException, OSError) as error:
-        reason = str(error).partition("\n")[0]
-        raise GppoError(f"{path}: damaged ({reason}); remove it and run the same command again") from error
+        raise _damaged(path, error) from error
     columns: dict[str, list[Any]] = {
         field.name: _arrays(table[field.name]) if field.name in _LISTS else table[field.name].to_pylist()
         for field in SCHEMA
@@ -178,6 +177,25 @@ def first_rollout(folder: Path, step: int) -> dict[str, Any]:
     except (pa.ArrowException, OSError):
         return {}
     return first.to_pylist()[0] if first is not None and first.num_rows else {}
+
+
+def problems_of(folder: Path, step: int) -> list[str]:
+    """The problems of a step's groups, in their order. Reads nothing else of the file.
+
+    Raises:
+        GppoError: the file is damaged.
+    """
+    path = rollout_path(folder, step)
+    try:
+        found = pq.read_table(path, columns=["problem_id"])["problem_id"]
+    except (pa.ArrowException, OSError) as error:
+        raise _damaged(path, error) from error
+    return found.unique().to_pylist()
+
+
+def _damaged(path: Path, error: Exception) -> GppoError:
+    reason = str(error).partition("\n")[0]
+    return GppoError(f"{path}: damaged ({reason}); remove it and run the same command again")
 
 
 def _arrays(column: pa.ChunkedArray) -> list[np.ndarray | None]:

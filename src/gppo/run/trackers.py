@@ -114,9 +114,9 @@ class WandB:
         import wandb
 
         self._path = folder / "wandb.json"
-        known = (
-            json.loads(self._path.read_bytes()) if self._path.is_file() else {"id": secrets.token_hex(8), "told": {}}
-        )
+        known: dict[str, Any] = {"id": secrets.token_hex(8), "told": {}}
+        if self._path.is_file():
+            known = json.loads(self._path.read_bytes())
         self._id: str = known["id"]
         self._told: dict[str, int] = known["told"]
         self._save()
