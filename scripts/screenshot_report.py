@@ -3,10 +3,11 @@
     python scripts/screenshot_report.py RUN OUT_DIR [--rollout "step=9&problem=exercise-12&sample=4"]
 
 writes report-light.png and report-dark.png (the whole page, 1200 px wide), report-phone.png and report-phone-dark.png
-(390 px wide), report-top.png and report-top-dark.png (the first screen, for a README), the same of the microscope, whose
-"top" is what lies from its controls to its text, all at two pixels a point, and report.pdf as it prints. Needs Chromium or
-Chrome on PATH and nothing else. Where RUN has no report yet, it is written first. Text is set in Inter where that font is
-installed, else in the system's own. Nothing is fetched. Exit status 1 where a page scrolls sideways or reports an error.
+(390 px wide), report-top.png and report-top-dark.png (the first screen, for a README), the same of the microscope, of
+which "top" is what lies from its controls to the chosen token, all at two pixels a point, and report.pdf as it prints.
+Needs Chromium or Chrome on PATH and nothing else. Where RUN has no report yet, it is written first. Text is set in Inter
+where that font is installed, else in the system's own. Nothing is fetched. Exit status 1 where a page scrolls sideways
+or reports an error.
 """
 
 import argparse
@@ -17,11 +18,11 @@ from pathlib import Path
 
 from browser import Browser, find_browser
 
-# name -> width, theme, what is shown: None the whole page, a height in CSS pixels, or two elements and what lies between.
+# name -> width, theme, and what is shown: all (None), so many pixels from the top, or from one element to another.
 Part = int | tuple[str, str] | None
 SHOTS: dict[str, tuple[int, str, Part]] = {
     f"{page}-{name}": (width, theme, top if name.startswith("top") else None)
-    for page, top in (("report", 860), ("microscope", ("#controls", ".reading")))
+    for page, top in (("report", 860), ("microscope", ("#controls", ".work")))
     for name, width, theme in (
         ("light", 1200, "light"),
         ("dark", 1200, "dark"),
