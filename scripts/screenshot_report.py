@@ -5,9 +5,9 @@
 writes report-light.png and report-dark.png (the whole page, 1200 px wide), report-phone.png and report-phone-dark.png
 (390 px wide), report-top.png and report-top-dark.png (the first screen, for a README), the same of the microscope, of
 which "top" is what lies from its controls to the chosen token, all at two pixels a point, and report.pdf as it prints.
-Needs Chromium or Chrome on PATH and nothing else. Where RUN has no report yet, it is written first. Text is set in Inter
-where that font is installed, else in the system's own. Nothing is fetched. Exit status 1 where a page scrolls sideways
-or reports an error.
+Needs Chromium or Chrome on PATH and nothing else. Where RUN has no report yet, it is written first. Text is set in
+Inter where that font is installed, else in the system's own. Nothing is fetched. Exit status 1 where a page scrolls
+sideways or reports an error.
 """
 
 import argparse

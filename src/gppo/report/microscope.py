@@ -65,7 +65,7 @@ def made_of(chosen: Chosen, readable: bool) -> str:
     steps = sorted({row.step for row in chosen.rows})
     shown = f"{count(len(chosen.rows))} rollouts of step {_listed(steps)}."
     if len(chosen.rows) < chosen.responses:
-        shown += " Of each step these are the groups with the most dropped tokens, so shares are higher than in the whole run."
+        shown += " Of each step these are the groups that lost most, so shares are higher than in the whole run."
     if len(chosen.rows) < chosen.responses or len(steps) < chosen.steps:
         shown += f" {count(chosen.steps)} steps are saved; “gppo report RUN --step N --problem ID” shows others."
     return shown if readable else f"{shown} The run's tokenizer was not found: tokens are shown by their numbers."
