@@ -80,7 +80,6 @@ def write_microscope(run: RunFolder, recipe: Mapping[str, Any], title: str, choi
     page = microscope_page(run, recipe, title, choice)
     if page is None:
         return None
-    path = run.path / "microscope.html"
-    with atomic_file(path) as file:
+    with atomic_file(run.microscope) as file:
         file.write(page.encode("utf-8", "backslashreplace"))
-    return path
+    return run.microscope

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,9 +100,22 @@ def watch(path: Path, console: "Console", *, once: bool = False, every: float = 
         console.print(frame(read_state(path), console.width, console.height))
         return
     with Live(console=console, screen=True, auto_refresh=False) as live:
+        state, seen = read_state(path), _stamp(path)
         while True:
-            live.update(frame(read_state(path), console.width, console.height), refresh=True)
+            live.update(frame(state, console.width, console.height), refresh=True)
             time.sleep(every)
+            now = _stamp(path)  # metrics of a long run are megabytes: they are read when they have changed
+            state = read_state(path) if now != seen or now is None else replace(state, process=holder(path))
+            seen = now
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """Changes whenever the metrics do; None while there are none."""
+    metrics = RunFolder(path).metrics
+    if not metrics.exists():
+        return None
+    found = metrics.stat()
+    return found.st_mtime_ns, found.st_size
 
 
 def frame(state: State, width: int, height: int, clock: Callable[[], float] = time.time) -> "RenderableType":

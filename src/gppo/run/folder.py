@@ -21,7 +21,7 @@ from gppo.types import GppoError, UserError
 from gppo.types.files import atomic_file, full_disk_as_error, json_line
 
 logger = logging.getLogger(__name__)
-_REPORT_SECONDS = 600.0  # nobody writes a report for so long
+_REPORT_SECONDS = 600.0  # nobody writes a page for so long
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +113,11 @@ class RunFolder:
         """The page to look at."""
         return self.path / "report.html"
 
+    @property
+    def microscope(self) -> Path:
+        """The page on which responses are read token by token."""
+        return self.path / "microscope.html"
+
     def tracked(self, trackers: tuple[Tracker, ...]) -> "RunFolder":
         """The same run, whose metrics go to the trackers too, those that are there to begin with."""
         run = replace(self, trackers=trackers)
@@ -196,10 +201,10 @@ class RunFolder:
         return bool(self.read_metrics(section)) or (folder.is_dir() and any(folder.iterdir()))
 
     def _clear_away(self) -> None:
-        """Remove what a killed process was writing. Only a report may be someone else's, who is writing it now."""
+        """Remove what a killed process was writing. Only a page may be someone else's, who is writing it now."""
         for folder in (self.path, self.rollouts, self.evaluations):
             for left in folder.glob(".*.tmp"):
-                ours = not left.name.startswith(f".{self.report.name}")
+                ours = not left.name.startswith((f".{self.report.name}", f".{self.microscope.name}"))
                 if ours or time.time() - left.stat().st_mtime > _REPORT_SECONDS:
                     left.unlink(missing_ok=True)
 
