@@ -44,6 +44,7 @@ globalThis.type = (value) => {
   field.dispatchEvent(new Event("input", { bubbles: true }));
 };
 globalThis.plain = () => {
+  document.getElementById("tokens").replaceChildren();
   const all = document.createElement("div");
   all.id = "plain";
   const { start, end } = microscope.data.rollouts[microscope.state.rollout];

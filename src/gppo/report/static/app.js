@@ -111,9 +111,8 @@ const app = (() => {
     history.replaceState(null, "", `#${new URLSearchParams({ step: one.step, problem: one.problem, sample: one.sample })}`);
   };
 
-  const recompute = () => {
-    weigh(main.get(), wMain);
-    weigh(other.get(), wOther);
+  const recompute = (settings, out) => {
+    weigh(settings, out);
     paint();
     count();
   };
@@ -146,11 +145,16 @@ const app = (() => {
     return words.size ? Math.max(0, data.rollouts.findIndex(fits)) : null;
   };
 
-  const main = picker(byId("main"), data.run.objective.name === "clip_higher" ? data.run.objective : { name: "clip_higher" }, recompute);
-  const other = picker(byId("other"), data.run.objective.name === "clip_higher" ? { name: "gppo" } : data.run.objective, recompute);
+  // What Clip-Higher drops, and what the run's own objective gives back; GPPO where the run's is Clip-Higher itself.
+  const own = data.run.objective, plain = own.name === "clip_higher";
+  const main = picker(byId("main"), plain ? own : { name: "clip_higher" }, (now) => recompute(now, wMain));
+  const other = picker(byId("other"), plain ? { name: "gppo" } : own, (now) => recompute(now, wOther));
   const list = chooser(choose);
   weigh(main.get(), wMain);
   weigh(other.get(), wOther);
 
-  return { state, data, weights, tally, wMain, wOther, main, other, list, choose, select, jump, keys, paint, count, countNow, recompute, asked, tints: () => tints, result: () => result };
+  return {
+    state, data, weights, tally, wMain, wOther, list, choose, select, jump, keys, paint, count, countNow, asked,
+    tints: () => tints, result: () => result,
+  };
 })();
