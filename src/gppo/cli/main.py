@@ -65,7 +65,7 @@ def _start(path: Path, overrides: list[str] | None, fresh: bool, section: str) -
     """The recipe and its run folder. What can be found wrong now is said before the folder is there."""
     from gppo.config import dump_recipe, load_recipe, require
     from gppo.records import iter_rows
-    from gppo.run import RunFolder
+    from gppo.run import RunFolder, check_trackers, open_trackers
 
     recipe = load_recipe(path, overrides or [])
     require(recipe, section)  # type: ignore[call-overload]
@@ -75,7 +75,10 @@ def _start(path: Path, overrides: list[str] | None, fresh: bool, section: str) -
         check_objective(recipe.rl)
     for data in _data(recipe, section):
         iter_rows(data)  # opens nothing yet, and refuses what is not there
-    return recipe, RunFolder.create(recipe.folder, dump_recipe(recipe), fresh=fresh)
+    trackers = recipe.trackers if section in ("sft", "rl") else []
+    check_trackers(trackers)
+    run = RunFolder.create(recipe.folder, dump_recipe(recipe), fresh=fresh)
+    return recipe, run.tracked(open_trackers(trackers, run.path, recipe.name, recipe.model_dump(mode="json")))
 
 
 def _data(recipe: "Recipe", section: str) -> list[Path]:
@@ -203,12 +206,52 @@ def doctor() -> None:
 @app.command()
 def report(
     folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.", show_default=False)],
+    steps: Annotated[
+        list[int] | None, typer.Option("--step", help="Of this step the microscope shows rollouts. Repeatable.")
+    ] = None,
+    problems: Annotated[
+        list[str] | None, typer.Option("--problem", metavar="ID", help="Only rollouts of this problem. Repeatable.")
+    ] = None,
+    tokens: Annotated[int, typer.Option(help="About how many tokens the microscope holds.", min=1)] = 400_000,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="HTML", help="Where the comparison of several runs goes.")
+    ] = Path("comparison.html"),
 ) -> None:
-    """Write report.html into each run folder: one self-contained page."""
-    from gppo.report import write_report
+    """Write report.html and microscope.html into each run folder; of several runs, a comparison too.
 
+    Each is one self-contained page. The microscope shows saved rollouts token by token: which tokens an objective
+    drops, and which another gives back. Where a run has saved more than fits, --step, --problem and --tokens choose.
+    """
+    from gppo.report import Choice, write_report
+
+    choice = Choice(tuple(steps or ()), tuple(problems or ()), tokens)
     for folder in folders:
-        typer.echo(write_report(folder))
+        typer.echo(write_report(folder, choice=choice))
+    if len(folders) > 1:
+        from gppo.cli.compare import differences_of
+        from gppo.report import write_comparison
+
+        typer.echo(write_comparison(folders, out, differences_of(folders)))
+
+
+@app.command()
+def watch(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, begun or not.", show_default=False)],
+    once: Annotated[bool, typer.Option("--once", help="Print one frame and end, for scripts.")] = False,
+    every: Annotated[float, typer.Option(help="Seconds between two looks.", min=0.2)] = 2.0,
+) -> None:
+    """A run in the terminal, live: reward, entropy, gradient norm, clipping, pace and the last response.
+
+    Reads only the run folder, so it works over ssh and beside any run. Ctrl-C ends it; the run goes on.
+    """
+    from contextlib import suppress
+
+    from rich.console import Console
+
+    from gppo.report.watch import watch as show
+
+    with suppress(KeyboardInterrupt):
+        show(folder, Console(), once=once, every=every)
 
 
 @verify_app.command("math")

@@ -23,6 +23,9 @@ class Recipe(Strict):
     threads: int | None = Field(
         default=None, description="CPU threads for torch; torch's own choice where not given.", ge=1
     )
+    trackers: list[Literal["tensorboard", "wandb"]] = Field(
+        default_factory=list, description="Who else is told the metrics; each needs its extra, e.g. gppo[tensorboard]."
+    )
     model: ModelConfig = Field(description="The model that is trained or evaluated.")
     curate: list[CurateConfig] | None = Field(
         default=None, description="How each training set is made from sources.", min_length=1

@@ -7,6 +7,8 @@ from typing import Any
 #: Changing these leaves what the model learns as it is, so a run goes on with them. ``*`` stands for any text.
 SAFE_KEYS = (
     "run_dir",  # the folder was moved
+    "trackers",  # look on
+    "trackers.*",
     "evaluate",  # measures, never trains
     "evaluate.*",
     "sft.save_every",
