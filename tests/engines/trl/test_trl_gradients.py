@@ -1,0 +1,67 @@
+"""The gradient inside the real GRPOTrainer is the local engine's."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("trl", reason="TRL is not installed here; `make test-trl` runs this in an environment that has it")
+
+from gppo.objectives import OBJECTIVES  # noqa: E402
+from trl_runs import far_apart, through_ours, through_trl, tiny_policy  # noqa: E402
+
+#: name, its parameters here, and whether any token of the batch must lie beyond the clip range for it to be told apart
+CASES: dict[str, dict[str, float]] = {name: {} for name in OBJECTIVES} | {
+    "ce_gppo": {"beta_low": 0.5, "epsilon_high": 0.25},
+    "sapo": {"tau_positive": 0.7},
+    "aspo": {"ratio_cap": 2.0},
+}
+_HERE = {"epsilon_low": "epsilon"}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_objective_has_the_gradient_of_the_local_engine(name: str, tmp_path: Path):
+    params = CASES[name]
+    theirs = through_trl(tmp_path, tiny_policy(), objective=name, **{_HERE.get(k, k): v for k, v in params.items()})
+    ours, metrics = through_ours(theirs, objective={"name": name, "params": params})
+    assert metrics["clip_positive_high"] > 0.02
+    assert metrics["clip_negative_low"] > 0.02
+    assert far_apart(theirs.gradient, ours) < 1e-5
+
+
+def test_objectives_can_be_told_apart_on_this_batch(tmp_path: Path):
+    theirs = through_trl(tmp_path, tiny_policy(), objective="gppo")
+    for other in set(OBJECTIVES) - {"gppo"}:
+        assert far_apart(theirs.gradient, through_ours(theirs, objective={"name": other})[0]) > 1e-3
+
+
+@pytest.mark.parametrize("passes", [1, 4])
+def test_micro_batches_make_no_difference(passes: int, tmp_path: Path):
+    theirs = through_trl(tmp_path, tiny_policy(), passes)
+    assert far_apart(theirs.gradient, through_ours(theirs)[0]) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("here", "there"),
+    [
+        ({"lm_alpha": 0.1}, {"lm_loss": {"alpha": 0.1}}),
+        ({"delta": 1.3}, {"objective": {"dual_clip": 1.3}}),
+        ({"delta": 1.3, "dual_clip_keep": True}, {"objective": {"dual_clip": 1.3, "dual_clip_keep": True}}),
+        (
+            {"loss_type": "dr_grpo"},
+            {"objective": {"normalisation": "constant", "constant_length": 12}},
+        ),
+        ({"loss_type": "grpo"}, {"objective": {"normalisation": "sequence_mean"}}),
+    ],
+    ids=lambda value: next(iter(value)) if "objective" not in value else "",
+)
+def test_options_mean_what_they_mean_in_a_recipe(here: dict[str, Any], there: dict[str, Any], tmp_path: Path):
+    theirs = through_trl(tmp_path, tiny_policy(), **here)
+    assert far_apart(theirs.gradient, through_ours(theirs, **there)[0]) < 1e-5
+    assert far_apart(theirs.gradient, through_ours(theirs)[0]) > 1e-3  # and the option does something
+
+
+def test_kl_penalty(tmp_path: Path):
+    theirs = through_trl(tmp_path, tiny_policy(), beta=0.2, model_init_kwargs=None)
+    ours, _ = through_ours(theirs, reference=tiny_policy(), kl={"beta": 0.2})
+    assert far_apart(theirs.gradient, ours) < 1e-5
