@@ -7,10 +7,10 @@ import pytest
 
 pytest.importorskip("trl", reason="TRL is not installed here; `make test-trl` runs this in an environment that has it")
 
-from gppo.objectives import OBJECTIVES  # noqa: E402
-from trl_runs import far_apart, through_ours, through_trl, tiny_policy  # noqa: E402
+from trl_runs import far_apart, through_ours, through_trl, tiny_policy
 
-#: name, its parameters here, and whether any token of the batch must lie beyond the clip range for it to be told apart
+from gppo.objectives import OBJECTIVES
+
 CASES: dict[str, dict[str, float]] = {name: {} for name in OBJECTIVES} | {
     "ce_gppo": {"beta_low": 0.5, "epsilon_high": 0.25},
     "sapo": {"tau_positive": 0.7},
@@ -62,6 +62,9 @@ def test_options_mean_what_they_mean_in_a_recipe(here: dict[str, Any], there: di
 
 
 def test_kl_penalty(tmp_path: Path):
-    theirs = through_trl(tmp_path, tiny_policy(), beta=0.2, model_init_kwargs=None)
+    policy = tiny_policy()
+    policy.save(tmp_path / "model")
+    policy.model.config._name_or_path = str(tmp_path / "model")  # where TRL finds its reference
+    theirs = through_trl(tmp_path, policy, beta=0.2)
     ours, _ = through_ours(theirs, reference=tiny_policy(), kl={"beta": 0.2})
     assert far_apart(theirs.gradient, ours) < 1e-5

@@ -22,7 +22,7 @@ ROWS = PROMPTS * GROUP
 QUIET: dict[str, Any] = {
     "bf16": False,
     "use_cpu": True,
-    "gradient_checkpointing": False,
+    "activation_checkpointing": False,
     "report_to": "none",
     "save_strategy": "no",
     "logging_steps": 1,

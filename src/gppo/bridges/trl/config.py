@@ -82,7 +82,7 @@ class GPPOConfig(GRPOConfig):
         if self.beta and self.use_bias_correction_kl:
             raise UserError("use_bias_correction_kl reads the ratio that the objective steers; set it to False")
         if self.delta is not None and self.delta <= 1:
-            raise UserError(f"delta = {self.delta:g} would take tokens inside the clip range; give more than 1, or None")
+            raise UserError(f"delta = {self.delta:g} would drop tokens inside the clip range; give more than 1")
         if self.lm_alpha < 0:
             raise UserError(f"lm_alpha = {self.lm_alpha:g} would unlearn what is right; give 0 or more")
 

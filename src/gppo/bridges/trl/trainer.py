@@ -1,9 +1,9 @@
 """GRPOTrainer with the gradient of any of our objectives.
 
 TRL's loss is -ratio * A a token, with advantages that may be one a token. Given the log-probabilities of this very
-forward as the old ones, its ratio is 1 and its gradient  A grad log pi(token); given w A as the advantages, the gradient
-is  w A grad log pi(token),  the one sum that every objective is (docs/trl.md). Everything else that TRL does with a
-token - normalisation, masks, KL, its correction for vLLM - stays as it is, and its loss method is not copied.
+forward as the old ones, its ratio is 1 and its gradient  A grad log pi(token).  Given w A as the advantages, that is
+w A grad log pi(token),  the one sum that every objective is (docs/trl.md). Everything else that TRL does with a token -
+normalisation, masks, KL, its correction for vLLM - stays as it is, and its loss method is not copied.
 """
 
 import warnings
@@ -103,14 +103,10 @@ class GPPOTrainer(GRPOTrainer):
         advantages = inputs["advantages"]
         advantages_BT = (advantages[:, None] if advantages.dim() == 1 else advantages).expand(now_BT.shape)
         fields = TokenFields(now_BT - old_BT, advantages_BT, mask_BT, norm=mask_BT, old_logprobs=old_BT)
-        w_BT = token_weights(
-            fields, self._weigh, dual_clip=self.args.delta, dual_clip_keep=self.args.dual_clip_keep
-        )
+        w_BT = token_weights(fields, self._weigh, dual_clip=self.args.delta, dual_clip_keep=self.args.dual_clip_keep)
         steering.logps_BT = logps_BT
         low, high = self.args.clip_range
-        numbers = update_diagnostics(
-            fields.log_ratio, advantages_BT, w_BT, mask_BT, epsilon_low=low, epsilon_high=high
-        )
+        numbers = update_diagnostics(fields.log_ratio, advantages_BT, w_BT, mask_BT, epsilon_low=low, epsilon_high=high)
         steering.shown = numbers, int(mask_BT.sum())
         # TRL's off-policy mask takes the old ones for the sampler's where there are none of it.
         inputs.setdefault("sampling_per_token_logps", old_BT)

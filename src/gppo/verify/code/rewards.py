@@ -24,7 +24,8 @@ def code_reward(prompts: Sequence[Any], completions: Sequence[Any], **columns: A
         columns: the other columns of the data set; the tests, as JSON text (``read_suite``), are in "tests" or
             "ground_truth", whichever is there first. At most 16 of a problem are run, the same for every response.
 
-    Returns the share of tests passed, in [0, 1]; 0 without a program; None (TRL leaves it out) where the sandbox failed.
+    Returns the share of tests passed, in [0, 1], 0 without a program; None, which TRL leaves out, where the sandbox
+    itself failed.
 
     Raises:
         UserError: no column of tests, or tests that cannot be used.
