@@ -1,5 +1,6 @@
 """SFT and RL of adapters: decoded with what is trained, learned, stopped and gone on with."""
 
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,7 @@ def test_an_updates_gradient_is_that_of_autograd_through_the_surrogate(taught: P
     optimizer.step = look  # type: ignore[method-assign]
     Updater(policy, optimizer, config).update(batch, stage, seed=0, step=0, at=0)
 
-    # GPPO as the paper prints it (Eq. 11), through autograd: a bound that the ratio's value keeps and its gradient passes.
+    # GPPO's Eq. 11 through autograd: beyond the range the bound, which the ratio's own gradient passes.
     loss, tokens = torch.zeros(()), batch.mask_BT.sum()
     for i, prompt in enumerate(batch.prompt_ids):
         response = batch.response_ids_BT[i][batch.mask_BT[i]]
@@ -100,6 +101,10 @@ def test_an_updates_gradient_is_that_of_autograd_through_the_surrogate(taught: P
     assert max(float((seen[name] - expected[name]).abs().max()) for name in seen) < 1e-5 * largest
 
 
+class _KilledError(Exception):
+    pass
+
+
 def _run(folder: Path, policy: Policy, steps: int, interrupt_at: int | None = None) -> list[dict[str, Any]]:
     config = rl_config(
         [{"name": "math", "data": "unused.jsonl", "steps": steps}],
@@ -107,49 +112,32 @@ def _run(folder: Path, policy: Policy, steps: int, interrupt_at: int | None = No
         prompts_per_step=8,
         group_size=8,
         mini_batch_prompts=4,
-        learning_rate=1e-2,
+        learning_rate=2e-3,
         save_every=2,
     )
     run = RunFolder.create(folder, "name: loop\n")
 
-    class Stop(Exception):
-        pass
-
     def on_step(step: int, *_: Any) -> None:
         if step == interrupt_at:
-            raise Stop
+            raise _KilledError
 
-    with CaseJudge() as judge:
-        try:
-            train_rl(
-                policy, LocalSampler(policy), judge, {"math": sums(1, 24)}, config, run, seed=0,
-                watch=Watch(on_step=on_step),
-            )  # fmt: skip
-        except Stop:
-            pass
+    sampler, problems = LocalSampler(policy), {"math": sums(1, 8)}
+    with CaseJudge() as judge, contextlib.suppress(_KilledError):
+        train_rl(policy, sampler, judge, problems, config, run, seed=0, watch=Watch(on_step=on_step))
     return run.read_metrics("rl")
 
 
 def test_rl_of_adapters_learns_and_a_killed_run_ends_like_another(taught: Policy, tmp_path: Path):
     whole = adapted(taught)
-    metrics = _run(tmp_path / "whole", whole, steps=12)
+    metrics = _run(tmp_path / "whole", whole, steps=24)
     rewards = [line["reward_mean"] for line in metrics]
-    assert np.mean(rewards[-3:]) > np.mean(rewards[:3]) + 0.2
+    assert np.mean(rewards[-8:]) > np.mean(rewards[:8]) + 0.08
     assert max(line["mismatch_max"] for line in metrics) < 1e-4  # sampled with the adapters that are trained
-    _run(tmp_path / "stopped", adapted(taught), steps=12, interrupt_at=5)  # its newest checkpoint is that of step 4
+    _run(tmp_path / "stopped", adapted(taught), steps=24, interrupt_at=13)  # its newest checkpoint is that of step 12
     resumed = adapted(taught)
-    again = _run(tmp_path / "stopped", resumed, steps=12)
+    again = _run(tmp_path / "stopped", resumed, steps=24)
     assert [line["reward_mean"] for line in again] == rewards
     one, two = whole.model.state_dict(), resumed.model.state_dict()
     assert all(torch.equal(one[name], two[name]) for name in one)
-    assert all(
-        torch.equal(
-            value,
-            one[
-                name.replace(".weight", ".base_layer.weight")
-                if name.replace(".weight", ".base_layer.weight") in one
-                else name
-            ],
-        )
-        for name, value in taught.model.state_dict().items()
-    )
+    frozen = {name.replace(".base_layer.", "."): value for name, value in one.items() if ".lora_" not in name}
+    assert all(torch.equal(value, frozen[name]) for name, value in taught.model.state_dict().items())
