@@ -188,6 +188,31 @@ def test_our_decoders_logprobs_are_trls(tmp_path: Path):
     assert found["prompt_ids"] == trainer.processing_class(text=prompts)["input_ids"]
 
 
+def test_our_decoder_follows_adapters_that_trl_has_put_on(tmp_path: Path):
+    from peft import LoraConfig
+
+    policy = tiny_policy()
+    trainer = GPPOTrainer(
+        policy.model,
+        Seen(),
+        GPPOConfig(str(tmp_path), **(QUIET | OFF_POLICY | {"max_steps": 2, "learning_rate": 1e-2})),
+        Dataset.from_list([{"prompt": f"{a}+1="} for a in range(9)]),
+        processing_class=policy.tokenizer,
+        rollout_func=LocalRollouts(),
+        peft_config=LoraConfig(r=4, target_modules="all-linear"),
+    )
+    trainer.train()
+    found = LocalRollouts()(["1+1="] * 2, trainer)
+    for prompt, ids, logprobs in zip(*found.values(), strict=True):
+        row = torch.tensor([prompt + ids])
+        with torch.no_grad():
+            exact = trainer._get_per_token_logps_and_entropies(trainer.model, row, torch.ones_like(row), len(ids))[0]
+            with trainer.model.disable_adapter():
+                bare = trainer.model(input_ids=row).logits[0, len(prompt) - 1 : -1].log_softmax(-1)
+        torch.testing.assert_close(torch.tensor(logprobs)[None], exact, rtol=0, atol=1e-5)
+        assert not torch.allclose(bare.gather(1, row[0, len(prompt) :, None]).squeeze(1), exact[0], atol=1e-3)
+
+
 def test_our_decoder_does_not_truncate_in_silence(tmp_path: Path):
     trainer = trainer_of(tmp_path, rollouts=LocalRollouts(), top_p=0.9)
     with pytest.raises(UserError, match="whole distribution"):

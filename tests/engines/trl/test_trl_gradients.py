@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 pytest.importorskip("trl", reason="TRL is not installed here; `make test-trl` runs this in an environment that has it")
 
-from trl_runs import far_apart, through_ours, through_trl, tiny_policy
+from trl_runs import batch_of, far_apart, through_ours, through_trl, tiny_policy
 
 from gppo.objectives import OBJECTIVES
 
@@ -68,3 +69,15 @@ def test_kl_penalty(tmp_path: Path):
     theirs = through_trl(tmp_path, policy, beta=0.2)
     ours, _ = through_ours(theirs, reference=tiny_policy(), kl={"beta": 0.2})
     assert far_apart(theirs.gradient, ours) < 1e-5
+
+
+def test_the_lm_loss_is_shown_as_a_mean_over_correct_tokens(tmp_path: Path):
+    theirs = through_trl(tmp_path, tiny_policy(), lm_alpha=0.1)
+    policy, batch = tiny_policy(), batch_of(theirs)
+    with torch.no_grad():
+        for name, parameter in policy.model.named_parameters():
+            parameter.copy_(theirs.weights[name])
+        logprobs_BT = policy.logprobs(batch)[0]
+    correct_BT = torch.from_numpy(batch.mask_BT & batch.correct_B[:, None])
+    shown = theirs.trainer.state.log_history[1]["gppo/lm_loss"]
+    assert shown == pytest.approx(-0.1 * float(logprobs_BT[correct_BT].mean()), rel=1e-4)

@@ -160,8 +160,10 @@ class GPPOTrainer(GRPOTrainer):
             count = count * self.current_gradient_accumulation_steps / self.args.steps_per_generation
         mask_BT = _loss_mask(inputs) * inputs["lm_rows"][:, None]
         loss = -self.args.lm_alpha * (steering.logps_BT * mask_BT).sum() / count
+        # TRL shows the mean over micro-batches, of which each holds its part of the sum.
+        shown = loss.detach() * (self.current_gradient_accumulation_steps if self.model.training else 1)
         metrics = self._metrics["train" if self.model.training else "eval"]
-        metrics["gppo/lm_loss"].append(self.accelerator.gather(loss.detach()).mean().item())
+        metrics["gppo/lm_loss"].append(self.accelerator.gather(shown).mean().item())
         return loss
 
 
