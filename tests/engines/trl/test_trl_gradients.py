@@ -1,5 +1,8 @@
 """The gradient inside the real GRPOTrainer is the local engine's."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -81,3 +84,22 @@ def test_the_lm_loss_is_shown_as_a_mean_over_correct_tokens(tmp_path: Path):
     correct_BT = torch.from_numpy(batch.mask_BT & batch.correct_B[:, None])
     shown = theirs.trainer.state.log_history[1]["gppo/lm_loss"]
     assert shown == pytest.approx(-0.1 * float(logprobs_BT[correct_BT].mean()), rel=1e-4)
+
+
+def test_two_processes_have_the_gradient_and_metrics_of_one_and_draw_apart(tmp_path: Path):
+    script = Path(__file__).with_name("two_ranks.py")
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", script, tmp_path]
+    run = subprocess.run(launch, capture_output=True, text=True, timeout=200, check=False)
+    assert run.returncode == 0, run.stderr[-3000:]
+    one = through_trl(tmp_path / "one", tiny_policy(), passes=1, lm_alpha=0.1)
+    halves = [json.loads((tmp_path / f"drawn-{rank}.json").read_text()) for rank in range(2)]
+    for rank, half in enumerate(halves):
+        two = {
+            name.removeprefix("module."): value for name, value in torch.load(tmp_path / f"gradient-{rank}.pt").items()
+        }
+        assert far_apart(two, one.gradient) < 1e-5
+        for name, value in one.trainer.state.log_history[1].items():
+            if name.startswith(("clip_ratio/", "gppo/ratio", "gppo/lm_loss", "gppo/kl_old")):
+                assert half["metrics"][name] == pytest.approx(value, rel=1e-4), name
+    drawn = [tuple(ids) for half in halves for ids in half["drawn"]]
+    assert len(set(drawn)) == len(drawn) == 4

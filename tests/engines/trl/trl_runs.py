@@ -46,15 +46,21 @@ class Replayed:
         self.prompt_ids = [prompt for prompt in prompts for _ in range(GROUP)]
         self.completion_ids = [rng.integers(5, 200, size=n).tolist() for n in rng.integers(2, LONGEST, size=ROWS)]
         self.rewards = rng.choice([-1.0, -0.5, 0.25, 1.0], size=ROWS)
+        self.mine = slice(ROWS)
         self.rewards[:GROUP] = 1.0  # a group that teaches nothing, though all of it is right
 
     def rollout(self, prompts: Sequence[Any], trainer: Any) -> dict[str, list]:
-        assert len(prompts) == ROWS
-        nothing = [[0.0] * len(ids) for ids in self.completion_ids]
-        return {"prompt_ids": self.prompt_ids, "completion_ids": self.completion_ids, "logprobs": nothing}
+        first = trainer.accelerator.process_index * len(prompts)
+        mine = self.mine = slice(first, first + len(prompts))
+        nothing = [[0.0] * len(ids) for ids in self.completion_ids[mine]]
+        return {
+            "prompt_ids": self.prompt_ids[mine],
+            "completion_ids": self.completion_ids[mine],
+            "logprobs": nothing,
+        }
 
     def reward(self, prompts: Sequence[Any], **_: Any) -> list[float]:
-        return self.rewards.tolist()
+        return self.rewards[self.mine].tolist()
 
 
 @dataclass
@@ -79,15 +85,16 @@ class Shaken(TrainerCallback):
             self.buffered = list(self.trainer._buffered_inputs)
 
 
-def through_trl(folder: Path, policy: Policy, passes: int = 2, **settings: Any) -> Shaken:
-    """Two optimizer steps on one batch of responses, each in ``passes`` micro-batches; what the second one saw."""
+def through_trl(folder: Path, policy: Policy, passes: int = 2, ranks: int = 1, **settings: Any) -> Shaken:
+    """Two optimizer steps on one batch of responses, each in ``passes`` micro-batches on each of the ranks; what the
+    second one saw."""
     replayed, seen = Replayed(), Shaken()
     args = GPPOConfig(
         str(folder),
         max_steps=2,
         num_generations=GROUP,
         num_iterations=2,
-        per_device_train_batch_size=ROWS // passes,
+        per_device_train_batch_size=ROWS // passes // ranks,
         gradient_accumulation_steps=passes,
         steps_per_generation=passes,
         max_grad_norm=0.0,
