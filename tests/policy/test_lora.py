@@ -1,6 +1,7 @@
 """Adapters: what they compute, that nothing else is trained, and that they come back and can be merged."""
 
 import copy
+import sys
 from pathlib import Path
 
 import pytest
@@ -192,6 +193,12 @@ def test_a_layer_that_does_not_exist_is_named():
         add_adapters(tiny_model("Qwen3"), LoRAConfig(target_modules=["qproj"]), seed=0)
 
 
+def test_without_peft_it_is_said(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(UserError, match=r"pip install 'gppo\[lora\]'"):
+        add_adapters(tiny_model("Qwen3"), SOME, seed=0)
+
+
 def test_from_a_recipe():
     model = {"tiny": SHAPE.model_dump(), "tokenizer": "bytes", "lora": {"rank": 2}}
     policy = load_policy(ModelConfig.model_validate(model), seed=0)
@@ -203,6 +210,8 @@ def test_from_a_recipe():
         "max_prompt_tokens": 8,
         "max_response_tokens": 8,
     }
+    with pytest.raises(ValueError, match="set dtype to bfloat16"):
+        ModelConfig.model_validate(model | {"dtype": "mixed"})
     noisy = model | {"lora": {"dropout": 0.1}}
     assert Recipe.model_validate({"name": "x", "model": noisy}).model.lora.dropout == 0.1
     with pytest.raises(ValueError, match="would measure its noise"):

@@ -66,4 +66,6 @@ class ModelConfig(Strict):
             raise ValueError("give exactly one of path (a folder or hub id) and tiny (a random small model)")
         if self.tiny is not None and self.tokenizer is None:
             raise ValueError("tiny needs tokenizer; 'bytes' is the one that is always there")
+        if self.lora is not None and self.dtype == "mixed":
+            raise ValueError("with lora what is trained is float32 already; set dtype to bfloat16 instead of mixed")
         return self

@@ -27,11 +27,11 @@ def load_policy(config: ModelConfig, *, seed: int, device: str = "cpu") -> Polic
 
     Args:
         config: the recipe's ``model``.
-        seed: of the weights of a tiny model.
+        seed: of the weights of a tiny model, and of adapters.
         device: where the weights go.
 
     Raises:
-        UserError: nothing can be loaded from the path, or the tokenizer does not fit the model.
+        UserError: nothing can be loaded from the path, or the tokenizer or the adapters do not fit the model.
     """
     transformers_logging.disable_progress_bar()  # a bar for every file would break the run's own
     model: Any

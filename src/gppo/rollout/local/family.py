@@ -62,7 +62,7 @@ class Layer(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """The parameters of a model; those that are shared with it show an update at once (of an adapter A is)."""
+    """The parameters of a model; those that are shared with it show an update at once."""
 
     embedding: Tensor
     layers: list[Layer]
@@ -86,7 +86,7 @@ def weights_of(policy: Policy) -> Weights:
     def low(parameter: Tensor | None) -> Any:
         return None if parameter is None else parameter.to(policy.compute_dtype)
 
-    def matrix(projection: nn.Module) -> Any:
+    def matrix(projection: Any) -> Any:
         return low_rank(projection) or low(projection.weight)
 
     for layer in base.layers:
