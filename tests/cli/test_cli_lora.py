@@ -6,6 +6,7 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
 from cli_runs import TINY, Warm, recipe
 from safetensors.torch import load_file
 from test_cli_runs import lines, started
@@ -19,6 +20,7 @@ def adapters(run: Path) -> bytes:
     return (newest / "adapter_model.safetensors").read_bytes()
 
 
+@pytest.mark.slow
 def test_sft_rl_a_kill_evaluation_and_export(gppo: Warm, tmp_path: Path):
     rl = {"stages": [{"name": "math", "data": "train.jsonl", "steps": 12}], "save_every": 2, "save_rollouts": False}
     path = recipe(tmp_path, rl=rl, model=TINY | {"lora": {"rank": 4}})
