@@ -6,11 +6,11 @@ STAMP := $(VENV)/.installed
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$p && break; done)
-TRL_VENV := .venv-trl
+TRL_VENV ?= .venv-trl
 CAREFUL := src/gppo/objectives/*,src/gppo/config/*,src/gppo/records/*
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-seeds test chaos check format bench bench-trl clean
+.PHONY: help venv demo demo-seeds test test-trl chaos check format bench bench-trl clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -37,6 +37,9 @@ test: $(STAMP)  ## all tests; objectives, config and records covered to 95 % of 
 	$(BIN)/pytest --cov --cov-report=
 	$(BIN)/coverage report --include='$(CAREFUL)' --show-missing --skip-covered --fail-under=95
 
+test-trl: $(TRL_VENV)/.installed  ## the TRL bridge inside the real TRL; makes .venv-trl for it
+	$(TRL_VENV)/bin/pytest tests/engines/trl
+
 chaos: $(STAMP)  ## 70 kill -9 on RL, SFT, evaluation and verify; each must end like the undisturbed run
 	GPPO_CHAOS=full timeout 900 $(BIN)/pytest tests/chaos -s --timeout 800
 
@@ -61,7 +64,8 @@ bench-trl: $(TRL_VENV)/.installed  ## a whole RL step beside TRL's; makes .venv-
 $(TRL_VENV)/.installed: pyproject.toml constraints/core.txt constraints/trl.txt
 	$(PYTHON) -m venv $(TRL_VENV)
 	$(TRL_VENV)/bin/pip install --disable-pip-version-check -q -c constraints/core.txt torch
-	$(TRL_VENV)/bin/pip install --disable-pip-version-check -q -c constraints/core.txt -c constraints/trl.txt -e . trl
+	$(TRL_VENV)/bin/pip install --disable-pip-version-check -q -c constraints/core.txt -c constraints/trl.txt -e '.[trl,lora]' \
+		pytest pytest-timeout
 	@touch $@
 
 clean:  ## remove the environment and everything that tools wrote; runs/ stays

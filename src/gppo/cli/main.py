@@ -188,6 +188,22 @@ def evaluate(recipe_file: RecipeFile, overrides: Overrides = None, fresh: Fresh 
 
 
 @app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", show_default=False)],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to make.", show_default=False)],
+) -> None:
+    """Write a run's newest model (RL before SFT) as one Hugging Face folder, LoRA adapters merged into the weights."""
+    from gppo.config import load_recipe
+    from gppo.policy import export_model, newest_checkpoint
+    from gppo.run import RunFolder
+
+    run = RunFolder.open(folder)
+    checkpoint = newest_checkpoint(run.checkpoints)
+    export_model(checkpoint, _policy(load_recipe(run.recipe, [])), target)
+    typer.echo(f"{checkpoint} written to {target}")
+
+
+@app.command()
 def doctor() -> None:
     """Look at this machine: versions, devices, and which isolation the sandbox has here and why.
 

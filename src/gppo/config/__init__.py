@@ -3,7 +3,7 @@
 from gppo.config.data import CurateConfig, SourceConfig
 from gppo.config.evaluation import EvaluateConfig, EvaluationSet, SamplingConfig
 from gppo.config.load import dump_recipe, load_recipe, require
-from gppo.config.model import ModelConfig, TinyConfig
+from gppo.config.model import LoRAConfig, ModelConfig, TinyConfig
 from gppo.config.optimizer import OptimizerConfig
 from gppo.config.recipe import Recipe
 from gppo.config.rl import (
@@ -27,6 +27,7 @@ __all__ = [
     "EvaluationSet",
     "KLConfig",
     "LMLossConfig",
+    "LoRAConfig",
     "ModelConfig",
     "ObjectiveConfig",
     "OptimizerConfig",

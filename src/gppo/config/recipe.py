@@ -50,3 +50,11 @@ class Recipe(Strict):
                         f"model.max_context {self.model.max_context}; lower one or raise the context"
                     )
         return self
+
+    @model_validator(mode="after")
+    def _ratios_without_dropout(self) -> "Recipe":
+        if self.rl and self.model.lora and self.model.lora.dropout:
+            raise ValueError(
+                "model.lora.dropout with an rl section: importance ratios would measure its noise; set it to 0"
+            )
+        return self

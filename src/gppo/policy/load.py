@@ -10,6 +10,7 @@ from torch import nn
 from transformers.utils import logging as transformers_logging
 
 from gppo.config.model import ModelConfig
+from gppo.policy.lora import add_adapters
 from gppo.policy.memory import with_checkpointing
 from gppo.policy.model import Policy
 from gppo.policy.tiny import byte_tokenizer, tiny_qwen3
@@ -26,11 +27,11 @@ def load_policy(config: ModelConfig, *, seed: int, device: str = "cpu") -> Polic
 
     Args:
         config: the recipe's ``model``.
-        seed: of the weights of a tiny model.
+        seed: of the weights of a tiny model, and of adapters.
         device: where the weights go.
 
     Raises:
-        UserError: nothing can be loaded from the path, or the tokenizer does not fit the model.
+        UserError: nothing can be loaded from the path, or the tokenizer or the adapters do not fit the model.
     """
     transformers_logging.disable_progress_bar()  # a bar for every file would break the run's own
     model: Any
@@ -42,6 +43,10 @@ def load_policy(config: ModelConfig, *, seed: int, device: str = "cpu") -> Polic
         model = model.to(dtype)
     else:
         source = _source(str(config.path), "model.path")
+        if (Path(source) / "adapter_config.json").is_file():
+            raise UserError(
+                f"model.path: '{source}' holds adapters and no whole model; give what gppo export makes of it"
+            )
         tokenizer = _load_tokenizer(config.tokenizer or source)
         model = load_weights(source, dtype)
     vocabulary = model.config.get_text_config(decoder=True).vocab_size
@@ -50,6 +55,8 @@ def load_policy(config: ModelConfig, *, seed: int, device: str = "cpu") -> Polic
             f"the tokenizer has {len(tokenizer)} tokens and the model {vocabulary}: they do not belong together; set "
             "model.tokenizer to the one that the model was trained with"
         )
+    if config.lora is not None:
+        add_adapters(model, config.lora, seed=seed)
     if config.gradient_checkpointing:
         with_checkpointing(model)
     policy = Policy(model.to(device), tokenizer, config.max_context, mixed=mixed)
