@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from gppo.config.base import Strict
 from gppo.config.data import CurateConfig
+from gppo.config.distill import DistillConfig
 from gppo.config.evaluation import EvaluateConfig
 from gppo.config.model import ModelConfig
 from gppo.config.rl import RLConfig
@@ -23,7 +24,10 @@ class Recipe(Strict):
     threads: int | None = Field(
         default=None, description="CPU threads for torch; torch's own choice where not given.", ge=1
     )
-    model: ModelConfig = Field(description="The model that is trained or evaluated.")
+    model: ModelConfig | None = Field(
+        default=None, description="The model that is trained or evaluated; curate and distill need none."
+    )
+    distill: DistillConfig | None = Field(default=None, description="How a teacher's responses are collected.")
     curate: list[CurateConfig] | None = Field(
         default=None, description="How each training set is made from sources.", min_length=1
     )
@@ -38,7 +42,7 @@ class Recipe(Strict):
 
     @model_validator(mode="after")
     def _context_holds_the_responses(self) -> "Recipe":
-        if self.rl and self.model.max_context:
+        if self.rl and self.model and self.model.max_context:
             for stage in self.rl.resolved_stages():
                 longest = stage.max_prompt_tokens + stage.max_response_tokens
                 if longest > self.model.max_context:

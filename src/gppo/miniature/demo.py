@@ -52,7 +52,7 @@ def run_demo(
     run = RunFolder.create(folder, dump_recipe(recipe), fresh=fresh)
     device = choose_device(recipe.device, recipe.threads)
     _prepare_data(recipe, run, console)
-    policy = load_policy(recipe.model, seed=recipe.seed, device=device)
+    policy = load_policy(require(recipe, "model"), seed=recipe.seed, device=device)
     _describe(policy, recipe, console)
     run_sft(recipe, run, policy)
     run_rl(recipe, run, policy)

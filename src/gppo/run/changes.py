@@ -9,6 +9,8 @@ SAFE_KEYS = (
     "run_dir",  # the folder was moved
     "evaluate",  # measures, never trains
     "evaluate.*",
+    "distill",  # asks a teacher: what is asked for decides which kept answers fit
+    "distill.*",
     "sft.save_every",
     "sft.keep_checkpoints",
     "sft.optimizer.max_bad_updates",
