@@ -90,7 +90,7 @@ def evaluation_key(
             problem.ground_truth,
             request.prompt_ids.tobytes(),
             str(request.samples),
-            *(f"{turn['role']}: {turn['content']}" for turn in request.messages),
+            *([repr(request.messages)] if request.messages else []),
         )
     )
     return fingerprint([weights, repr(sorted(told.items())), *parts])

@@ -15,8 +15,8 @@ from gppo.types.files import full_disk_as_error, json_line, sync_folder
 class Journal:
     """Lines ``{"key": ..., ...}`` in the order of writing. Memory holds a key and a place for each, not the lines.
 
-    A last line that was cut short, as by SIGKILL or a power cut, is dropped when the journal is opened. One process at a
-    time may have it open; a run folder's lock sees to that.
+    A last line that was cut short, as by SIGKILL or a power cut, is dropped when the journal is opened. One process at
+    a time may have it open; a run folder's lock sees to that.
 
     Args:
         path: the file; made with its folder where it is missing.

@@ -8,7 +8,7 @@ from gppo.config.distill import DistillConfig
 from gppo.policy.chat import encode_prompt
 from gppo.records import Conversation
 from gppo.rollout.openai import Answer, Ask, chat_ask, completion_ask, opened_in_text, seed_of
-from gppo.types import Problem, SamplingSettings, Verdict
+from gppo.types import Message, Problem, SamplingSettings, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,5 +60,6 @@ class Teacher:
             "prompt_tokens": answer.prompt_tokens,
             "response_tokens": answer.response_tokens,
         }
-        turns = (*problem.prompt, {"role": "assistant", "content": opened_in_text(answer.text)})
+        said: Message = {"role": "assistant", "content": opened_in_text(answer.text)}
+        turns = (*problem.prompt, said)
         return Conversation(f"{problem.id}#{ask.sample}", turns, problem.data_source, {**problem.extra, **told})

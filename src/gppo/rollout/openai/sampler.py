@@ -92,9 +92,8 @@ class OpenAISampler:
         own = seed_of(seed, step, request.problem_id, sample)
         if request.messages:
             return chat_ask(self.config, request.problem_id, sample, request.messages, settings, own)
-        return completion_ask(
-            self.config, request.problem_id, sample, request.prompt_ids, self._within(request, settings), own
-        )
+        ids = request.prompt_ids.tolist()
+        return completion_ask(self.config, request.problem_id, sample, ids, self._within(request, settings), own)
 
     def _within(self, request: Request, settings: SamplingSettings) -> SamplingSettings:
         """The settings, with the longest response that the context has room for."""
