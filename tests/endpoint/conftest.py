@@ -1,12 +1,17 @@
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from endpoint_server import Endpoint
-from endpoint_world import taught
+from endpoint_world import PROBLEMS, taught
 
 from gppo.policy import Policy
+from gppo.records import write_problems
+
+sys.path.append(str(Path(__file__).parents[1] / "chaos"))
+from chaos_kills import ForkServer
 
 
 @pytest.fixture(scope="session")
@@ -22,12 +27,15 @@ def endpoint(policy: Policy) -> Iterator[Endpoint]:
         yield endpoint
 
 
+@pytest.fixture(scope="session")
+def commands() -> Iterator[ForkServer]:
+    """Starts ``gppo`` in processes of its own."""
+    with ForkServer() as server:
+        yield server
+
+
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    from endpoint_world import PROBLEMS
-
-    from gppo.records import write_problems
-
     path = tmp_path / "problems.jsonl"
     write_problems(path, PROBLEMS)
     return path

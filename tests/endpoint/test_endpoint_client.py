@@ -85,7 +85,6 @@ def test_a_server_that_does_not_end_is_left(endpoint, fault):
 
 
 def test_a_body_is_read_no_further_than_an_answer_can_be(endpoint):
-    """The gigabyte of blanks is a hundredth of a second when unpacked no further than the limit."""
     endpoint.always = bomb
     with pytest.raises(GaveUpError, match=r"in 2 attempts; at last the answer is longer than 263,680 bytes"):
         ask(endpoint, attempts=2)

@@ -1,6 +1,5 @@
 """What distillation made, and how the terminal shows it."""
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +30,7 @@ class DistillResult:
     output: Path
     problems: int
     wanted: int
-    verdicts: Counter[str]
+    verdicts: dict[str, int]
     truncated: int
     prompt_tokens: int
     response_tokens: int
@@ -44,7 +43,7 @@ class DistillResult:
     @property
     def responses(self) -> int:
         """Responses that are there."""
-        return self.verdicts.total()
+        return sum(self.verdicts.values())
 
     @property
     def missing(self) -> int:
@@ -70,7 +69,7 @@ def distill_table(result: DistillResult) -> Table:
     table.add_row("problems", f"{result.problems:,}")
     table.add_row("responses", f"{result.responses:,} of {result.wanted:,}")
     for status in STATUSES:
-        if count := result.verdicts[status]:
+        if count := result.verdicts.get(status):
             table.add_row(f"  {status}", f"{count:,} ({count / result.responses:.1%})")
     table.add_row("cut at the limit", f"{result.truncated:,}")
     table.add_row("prompt tokens", f"{result.prompt_tokens:,}")

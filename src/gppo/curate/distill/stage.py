@@ -62,8 +62,7 @@ def distill(config: DistillConfig, run: RunFolder, *, seed: int, tokenizer: Any 
                     stop.signum or 2,
                 )
         found = _write(teacher, answers, verdicts, outcome)
-    numbers = asdict(found) | {"responses": found.responses}
-    run.log("distill", **numbers)
+    run.log("distill", **asdict(found), responses=found.responses)
     return found
 
 
@@ -98,7 +97,7 @@ def _write(teacher: Teacher, answers: Answers, verdicts: Journal, outcome: Outco
         output=teacher.config.output,
         problems=len(teacher.problems),
         wanted=teacher.wanted,
-        verdicts=counts,
+        verdicts=dict(counts),
         truncated=truncated,
         prompt_tokens=answers.budget.spent.prompt,
         response_tokens=answers.budget.spent.response,
