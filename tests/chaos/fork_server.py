@@ -1,8 +1,8 @@
 """Forks ``gppo`` from a process that has imported everything: a start costs a tenth of a second, and the process is as
 real as any other.
 
-Reads a JSON line {"folder", "arguments", "output", "environment"}; answers with the process's id, and with its exit status (negative:
-the signal) once it has ended.
+Reads a JSON line {"folder", "arguments", "output", "environment"}; answers with the process's id, and with its exit
+status (negative: the signal) once it has ended.
 """
 
 import json
