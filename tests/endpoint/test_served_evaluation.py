@@ -154,7 +154,7 @@ def test_tokens_that_the_server_does_not_give_are_as_many_as_it_counts(content, 
         {"choices": [{"text": "b", "finish_reason": "length"}], "usage": {"completion_tokens": 2**39}},
     ]
     endpoint.fail(*map(body, answers))
-    told, sampling = [], SamplingSettings(max_tokens=9)
+    told = []
     with OpenAISampler(config.model_copy(update={"concurrency": 1}), tmp_path / "a.jsonl") as sampler:
         [[one, two]] = sampler.generate(
             [request], SamplingSettings(max_tokens=9), seed=0, step=-1, on_finished=told.append
