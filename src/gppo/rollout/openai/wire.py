@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from gppo.config.endpoint import EndpointConfig
@@ -15,6 +15,8 @@ from gppo.verify.thinking import CLOSE_TAG, OPEN_TAG
 #: Tokens that a chat template may add to a turn, its own system turn included. Templates in use add fewer.
 _TEMPLATE_TOKENS = 256
 _MOST_TOKENS = 1 << 40  # a count beyond this is no count
+#: What vLLM and others understand besides OpenAI's keys, and where it changes nothing.
+_NEUTRAL = {"top_k": 0, "repetition_penalty": 1.0}
 _NO_CHARACTERS = re.compile("[\0\ud800-\udfff]")
 
 
@@ -103,16 +105,9 @@ def completion_ask(
 
 
 def _body(config: EndpointConfig, settings: SamplingSettings, seed: int, **prompt: Any) -> dict[str, Any]:
-    body: dict[str, Any] = {
-        "model": config.model,
-        **prompt,
-        "max_tokens": settings.max_tokens,
-        "temperature": settings.temperature,
-        "top_p": settings.top_p,
-        "seed": seed,
-    }
-    if settings.top_k:
-        body["top_k"] = settings.top_k  # vLLM and others know it, OpenAI does not
+    # The fields of the settings have the protocol's names; servers refuse keys that they do not know.
+    sampling = {key: value for key, value in asdict(settings).items() if value != _NEUTRAL.get(key)}
+    body = {"model": config.model, **prompt, **sampling, "seed": seed}
     body |= config.extra
     return {key: value for key, value in body.items() if value is not None}
 
