@@ -10,9 +10,7 @@ from gppo.types import Problem
 
 CONTEXT = 64
 LIMIT = 24  # tokens of a response
-MODEL = ModelConfig(
-    tiny=TinyConfig(hidden_size=32, layers=2, heads=2, kv_heads=1), tokenizer="bytes", max_context=CONTEXT
-)
+SHAPE = TinyConfig(hidden_size=32, layers=2, heads=2, kv_heads=1)
 PROBLEMS = [
     Problem(f"{a}+{b}", ({"role": "user", "content": f"{a}+{b}?"},), "math", str(a + b), "sums", {"difficulty": "easy"})
     for a, b in [(1, 1), (1, 2), (2, 2), (3, 2)]
@@ -27,8 +25,8 @@ def traces() -> list[list[dict[str, str]]]:
     ]
 
 
-def taught(folder: Path, steps: int = 60) -> Policy:
-    policy = load_policy(MODEL, seed=0)
+def taught(folder: Path, steps: int = 60, shape: TinyConfig = SHAPE) -> Policy:
+    policy = load_policy(ModelConfig(tiny=shape, tokenizer="bytes", max_context=CONTEXT), seed=0)
     samples, _ = encode_samples(policy.tokenizer, traces(), CONTEXT)
     config = SFTConfig(
         data="unused.jsonl", steps=steps, batch_size=16, optimizer={"learning_rate": 2e-2, "min_learning_rate": 1e-3}
