@@ -66,6 +66,12 @@ def test_rows_in_order_with_where_they_come_from_and_what_they_are_worth(asked_f
     assert dict(counts) == found.verdicts
     assert counts["correct"] >= 4  # taught right three times of four
     assert counts.total() - counts["correct"] >= 1
+    for problem in PROBLEMS:
+        mine = [c.extra for c in out if c.extra["problem_id"] == problem.id]
+        assert {c["ground_truth"] for c in mine} == {problem.ground_truth}
+        assert {c["pass_rate"] for c in mine} == {sum(c["verdict"] == "correct" for c in mine) / SAMPLES}
+    rates = {row["id"]: row["pass_rate"] for row in rows(run.path / "distill" / "pass_rates.jsonl")}
+    assert rates == {c.extra["problem_id"]: c.extra["pass_rate"] for c in out}
     assert endpoint.most_under_way <= 4
     assert found.response_tokens == sum(c.extra["response_tokens"] for c in out)
     [line] = run.read_metrics("distill")
@@ -218,7 +224,10 @@ def test_a_judge_that_fails_is_never_a_wrong_answer(asked_for, run, endpoint, mo
         found = distill(asked_for(), run, seed=3)
     third = [row["extra_info"] for row in rows(found.output)[2::SAMPLES]]
     assert {row["verdict"] for row in third if row["finish_reason"] == "stop"} == {"infra"}
-    assert found.verdicts["wrong"] <= whole.verdicts["wrong"]
+    for i, row in enumerate(row["extra_info"] for row in rows(found.output)):
+        mine = [r["extra_info"]["verdict"] for r in rows(found.output)[i // SAMPLES * SAMPLES :][:SAMPLES]]
+        judged = [verdict for verdict in mine if verdict != "infra"]
+        assert row["pass_rate"] == judged.count("correct") / len(judged)
     assert distill(asked_for(), run, seed=3).verdicts == whole.verdicts  # judged again, not asked again
     assert len(endpoint.asked) == WANTED
 

@@ -90,7 +90,7 @@ def evaluation_key(
             problem.ground_truth,
             request.prompt_ids.tobytes(),
             str(request.samples),
-            *([repr(request.messages)] if request.messages else []),
+            repr(request.messages),
         )
     )
     return fingerprint([weights, repr(sorted(told.items())), *parts])

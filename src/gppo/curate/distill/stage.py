@@ -2,9 +2,12 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import Any
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, BinaryIO
 
 from gppo.config.distill import DistillConfig
 from gppo.curate.distill.result import DistillResult
@@ -16,6 +19,7 @@ from gppo.run import RunFolder, progress
 from gppo.run.interrupt import Interrupted, stop_requests
 from gppo.run.journal import Journal
 from gppo.types import GppoError, Problem, UserError, Verdict
+from gppo.types.files import atomic_file, json_line
 from gppo.verify.cases import CaseJudge
 
 
@@ -25,8 +29,8 @@ def distill(config: DistillConfig, run: RunFolder, *, seed: int, tokenizer: Any 
     Answers are in ``<run>/distill/answers.jsonl``, verdicts in ``verdicts.jsonl`` beside it. A response that is there
     for the same request is not asked for again; another model, way of sampling or seed makes another request. The
     output is written when everything was asked or the budget is spent: a row for each response that is there, problems
-    in their order, a problem's samples in theirs. A response for which the judge had no verdict is "infra", and is
-    judged again by the next start.
+    in their order, a problem's samples in theirs; ``pass_rates.jsonl`` beside the answers has a line for each problem.
+    A response for which the judge had no verdict is "infra", and is judged again by the next start.
 
     Args:
         config: the recipe's section.
@@ -61,7 +65,7 @@ def distill(config: DistillConfig, run: RunFolder, *, seed: int, tokenizer: Any 
                     "command again to go on",
                     stop.signum or 2,
                 )
-        found = _write(teacher, answers, verdicts, outcome)
+        found = _write(teacher, answers, verdicts, outcome, folder / "pass_rates.jsonl")
     run.log("distill", **asdict(found), responses=found.responses)
     return found
 
@@ -77,22 +81,25 @@ def _what_is_there(teacher: Teacher, answers: Answers, verdicts: Journal) -> tup
     return kept, unjudged
 
 
-def _write(teacher: Teacher, answers: Answers, verdicts: Journal, outcome: Outcome) -> DistillResult:
-    """The output from what is on disk, and what there is to say about it."""
-    there = _judged(teacher, answers, verdicts)
+def _write(teacher: Teacher, answers: Answers, verdicts: Journal, outcome: Outcome, rates: Path) -> DistillResult:
+    """The output and the pass rates from what is on disk, and what there is to say about it."""
     counts: Counter[str] = Counter()
     truncated = 0
 
-    def rows() -> Iterator[Conversation]:
+    def rows(rates_file: BinaryIO) -> Iterator[Conversation]:
         nonlocal truncated
-        for problem, ask, answer, verdict in there:
-            counts[verdict.status] += 1
-            truncated += answer.finish_reason == "length"
-            yield teacher.conversation(problem, ask, answer, verdict)
+        for problem, responses in _judged(teacher, answers, verdicts):
+            rate = _pass_rate([verdict for _, _, verdict in responses])
+            rates_file.write(json_line({"id": problem.id, "pass_rate": rate, "responses": len(responses)}))
+            for ask, answer, verdict in responses:
+                counts[verdict.status] += 1
+                truncated += answer.finish_reason == "length"
+                yield teacher.conversation(problem, ask, answer, verdict, rate)
         if not counts:
             _refuse_nothing(outcome, answers)
 
-    write_conversations(teacher.config.output, rows())
+    with atomic_file(rates) as rates_file:
+        write_conversations(teacher.config.output, rows(rates_file))
     return DistillResult(
         output=teacher.config.output,
         problems=len(teacher.problems),
@@ -109,12 +116,25 @@ def _write(teacher: Teacher, answers: Answers, verdicts: Journal, outcome: Outco
     )
 
 
-def _judged(teacher: Teacher, answers: Answers, verdicts: Journal) -> Iterator[tuple[Problem, Ask, Answer, Verdict]]:
-    for problem, ask in teacher.asks():
-        if answer := answers.get(ask):
-            line = verdicts.get(ask.key)
-            verdict = Verdict(line["verdict"], line["score"]) if line else Verdict("infra", 0.0)
-            yield problem, ask, answer, verdict
+def _judged(
+    teacher: Teacher, answers: Answers, verdicts: Journal
+) -> Iterator[tuple[Problem, list[tuple[Ask, Answer, Verdict]]]]:
+    """Every problem that has a response, with its responses in order."""
+    for problem, asks in groupby(teacher.asks(), key=itemgetter(0)):
+        responses = []
+        for _, ask in asks:
+            if answer := answers.get(ask):
+                line = verdicts.get(ask.key)
+                verdict = Verdict(line["verdict"], line["score"]) if line else Verdict("infra", 0.0)
+                responses.append((ask, answer, verdict))
+        if responses:
+            yield problem, responses
+
+
+def _pass_rate(verdicts: Sequence[Verdict]) -> float | None:
+    """The share that is right of those that could be judged; None where none could."""
+    right = [verdict.correct for verdict in verdicts if verdict.status != "infra"]
+    return sum(right) / len(right) if right else None
 
 
 def _refuse_nothing(outcome: Outcome, answers: Answers) -> None:

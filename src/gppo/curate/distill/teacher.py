@@ -47,12 +47,19 @@ class Teacher:
                     ask = chat_ask(config.endpoint, problem.id, sample, problem.prompt, settings, seed)
                 yield problem, ask
 
-    def conversation(self, problem: Problem, ask: Ask, answer: Answer, verdict: Verdict) -> Conversation:
-        """A response as a record, with where it comes from and what it is worth."""
+    def conversation(
+        self, problem: Problem, ask: Ask, answer: Answer, verdict: Verdict, pass_rate: float | None
+    ) -> Conversation:
+        """A response as a record, with where it comes from and what it is worth.
+
+        ``ability``, ``ground_truth`` and ``pass_rate`` are named as the steps of curation look for them.
+        """
         told = {
             "problem_id": problem.id,
             "sample": ask.sample,
             "ability": problem.ability,
+            "ground_truth": problem.ground_truth,
+            "pass_rate": pass_rate,
             "teacher": self.config.endpoint.model,
             "verdict": verdict.status,
             "score": verdict.score,
