@@ -41,9 +41,14 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(head.encode() + raw)
 
 
+class Server(ThreadingHTTPServer):
+    """Takes many connections at once."""
+
+    request_queue_size = 1024
+
+
 def serve(ports: "multiprocessing.Queue[int]") -> None:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.request_queue_size = 512
+    server = Server(("127.0.0.1", 0), Handler)
     ports.put(server.server_address[1])
     server.serve_forever()
 

@@ -1,4 +1,4 @@
-"""What must not be lost: a file of JSON lines, each on disk before the work goes on, found again by its key."""
+"""What must not be lost: a file of JSON lines, on disk before the work goes on, found again by their keys."""
 
 import json
 import os
@@ -75,8 +75,13 @@ class Journal:
     def __len__(self) -> int:
         return len(self._places)
 
-    def add(self, key: str, values: Mapping[str, Any]) -> None:
+    def add(self, key: str, values: Mapping[str, Any], *, flush: bool = True) -> None:
         """Write a line and wait until it is on disk. Of two lines with one key ``get`` gives the first.
+
+        Args:
+            key: finds it again.
+            values: plain values.
+            flush: without it the line outlives this process but not a power cut, until ``flush`` is called.
 
         Raises:
             GppoError: the disk is full; the file is then as it was.
@@ -87,12 +92,18 @@ class Journal:
                 rest = memoryview(line)
                 while rest:  # a disk that is nearly full takes a part first
                     rest = rest[self._file.write(rest) :]
-                os.fsync(self._file.fileno())
+                if flush:
+                    os.fsync(self._file.fileno())
             except OSError:
                 self._file.truncate(self._end)
                 raise
         self._places.setdefault(key, self._end)
         self._end += len(line)
+
+    def flush(self) -> None:
+        """Wait until every line is on disk; may be called from another thread. A GppoError where the disk is full."""
+        with full_disk_as_error(self.path):
+            os.fsync(self._file.fileno())
 
     def get(self, key: str) -> dict[str, Any] | None:
         """The line of a key, or None."""

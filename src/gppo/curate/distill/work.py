@@ -105,7 +105,8 @@ class Work:
             verdict = await asyncio.wrap_future(self._submit(problem, ask, answer))
         self._counts[verdict.status] += 1
         if verdict.status != "infra":  # that is no verdict: the next start tries again
-            self.verdicts.add(ask.key, {"verdict": verdict.status, "score": verdict.score})
+            # Not worth a flush: after a power cut it is found again.
+            self.verdicts.add(ask.key, {"verdict": verdict.status, "score": verdict.score}, flush=False)
 
     def _submit(self, problem: Problem, ask: Ask, answer: Answer) -> "Future[Verdict]":
         text = opened_in_text(answer.text)

@@ -33,6 +33,8 @@ class Answers:
     def __init__(self, path: Path, config: EndpointConfig) -> None:
         self.budget = Budget(config)
         self.journal = Journal(path, self._count)
+        self._written = self._on_disk = 0
+        self._flushing = asyncio.Lock()
 
     def _count(self, line: dict[str, Any]) -> None:
         self.budget.count(line["prompt_tokens"], line["response_tokens"])
@@ -62,9 +64,16 @@ class Answers:
             None if ids is None else tuple(ids),
         )
 
-    def keep(self, ask: Ask, answer: Answer) -> None:
-        """Put an answer on disk."""
-        self.journal.add(ask.key, {"problem": ask.name, "sample": ask.sample, **asdict(answer)})
+    async def keep(self, ask: Ask, answer: Answer) -> None:
+        """Put an answer on disk. Answers that come while the disk is busy share the next flush."""
+        self.journal.add(ask.key, {"problem": ask.name, "sample": ask.sample, **asdict(answer)}, flush=False)
+        self._written += 1
+        mine = self._written
+        async with self._flushing:
+            if self._on_disk < mine:
+                upto = self._written
+                await asyncio.to_thread(self.journal.flush)
+                self._on_disk = upto
 
     def note_lost(self, ask: Ask) -> None:
         """Put on disk that a request may have cost its worst and brought nothing."""
@@ -164,7 +173,7 @@ class _Work:
 
     async def one(self, ask: Ask) -> None:
         answer = await self.client.ask(ask)
-        self.answers.keep(ask, answer)
+        await self.answers.keep(ask, answer)
         self.answered, self.in_a_row = True, 0
         await self.on_answer(ask, answer)
 
