@@ -27,10 +27,10 @@ class Recipe(Strict):
     model: ModelConfig | None = Field(
         default=None, description="The model that is trained or evaluated; curate and distill need none."
     )
-    distill: DistillConfig | None = Field(default=None, description="How a teacher's responses are collected.")
     curate: list[CurateConfig] | None = Field(
         default=None, description="How each training set is made from sources.", min_length=1
     )
+    distill: DistillConfig | None = Field(default=None, description="How a teacher's responses are collected.")
     sft: SFTConfig | None = Field(default=None, description="Supervised fine-tuning.")
     rl: RLConfig | None = Field(default=None, description="Reinforcement learning.")
     evaluate: EvaluateConfig | None = Field(default=None, description="What is scored, and how it is sampled.")
