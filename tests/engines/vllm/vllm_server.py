@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import time
 import urllib.error
@@ -43,9 +42,8 @@ class VLLMServer:
         command += ["--dtype", "float32", "--enforce-eager", "--max-model-len", str(self.context)]
         command += ["--reasoning-parser", "qwen3"]
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                list(map(str, command)), env=self._environment(), stdout=log, stderr=log, start_new_session=True
-            )
+            # In pytest's process group, so that what ends that from outside ends the server too.
+            self.process = subprocess.Popen(list(map(str, command)), env=self._environment(), stdout=log, stderr=log)
         deadline = time.monotonic() + _START_SECONDS
         while not self._answers():
             assert self.process.poll() is None, f"vLLM ended: {self.log.read_text()[-3000:]}"
@@ -54,11 +52,11 @@ class VLLMServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.killpg(self.process.pid, signal.SIGTERM)
+        self.process.terminate()
         try:
-            self.process.wait(30)
+            self.process.wait(60)
         except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.kill()
             self.process.wait()
 
     def ask(self, path: str, **body: Any) -> dict[str, Any]:
