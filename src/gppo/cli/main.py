@@ -16,7 +16,7 @@ from gppo import __version__
 from gppo.types import GppoError, UserError
 
 if TYPE_CHECKING:
-    from gppo.config import Recipe
+    from gppo.config import EndpointConfig, Recipe
     from gppo.policy import Policy
     from gppo.run import RunFolder
 
@@ -75,6 +75,10 @@ def _start(path: Path, overrides: list[str] | None, fresh: bool, section: str) -
         check_objective(recipe.rl)
     for data in _data(recipe, section):
         iter_rows(data)  # opens nothing yet, and refuses what is not there
+    if endpoint := _endpoint(recipe, section):
+        from gppo.rollout.openai import api_key
+
+        api_key(endpoint)
     trackers = recipe.trackers if section in ("sft", "rl") else []
     check_trackers(trackers)
     run = RunFolder.create(recipe.folder, dump_recipe(recipe), fresh=fresh)
@@ -88,16 +92,26 @@ def _data(recipe: "Recipe", section: str) -> list[Path]:
         files.append(recipe.sft.data)
     if section == "rl" and recipe.rl:
         files += [stage.data for stage in recipe.rl.stages]
+    if section == "distill" and recipe.distill:
+        files.append(recipe.distill.problems)
     if section in ("rl", "evaluate") and recipe.evaluate:
         files += [item.data for item in recipe.evaluate.sets]
     return files
 
 
+def _endpoint(recipe: "Recipe", section: str) -> "EndpointConfig | None":
+    """The server that a command will ask."""
+    if section == "distill" and recipe.distill:
+        return recipe.distill.endpoint
+    return recipe.evaluate.endpoint if section == "evaluate" and recipe.evaluate else None
+
+
 def _policy(recipe: "Recipe") -> "Policy":
+    from gppo.config import require
     from gppo.policy import load_policy
     from gppo.policy.device import choose_device
 
-    return load_policy(recipe.model, seed=recipe.seed, device=choose_device(recipe.device, recipe.threads))
+    return load_policy(require(recipe, "model"), seed=recipe.seed, device=choose_device(recipe.device, recipe.threads))
 
 
 @app.command()
@@ -143,6 +157,30 @@ def curate(recipe_file: RecipeFile, overrides: Overrides = None, fresh: Fresh = 
 
 
 @app.command()
+def distill(recipe_file: RecipeFile, overrides: Overrides = None, fresh: Fresh = False) -> None:
+    """Collect a teacher's responses from any OpenAI-compatible endpoint, with verdicts. Run it again to go on.
+
+    Every response is kept as soon as it comes. Ctrl-C waits for those under way, a second one does not. Spending ends
+    before distill.endpoint.budget is passed.
+    """
+    recipe, run = _start(recipe_file, overrides, fresh, "distill")
+    from rich.console import Console
+
+    from gppo.config import require
+    from gppo.curate.distill import distill as distill_all
+    from gppo.curate.distill import distill_table
+    from gppo.policy import load_tokenizer
+
+    config = require(recipe, "distill")
+    as_tokens = config.endpoint.api == "completions"
+    tokenizer = load_tokenizer(require(recipe, "model")) if as_tokens else None
+    found = distill_all(config, run, seed=recipe.seed, tokenizer=tokenizer)
+    Console().print(distill_table(found))
+    if complaint := found.complaint():
+        raise GppoError(complaint)
+
+
+@app.command()
 def sft(recipe_file: RecipeFile, overrides: Overrides = None, fresh: Fresh = False) -> None:
     """Fine-tune on reasoning traces. Run it again to go on from the newest checkpoint."""
     recipe, run = _start(recipe_file, overrides, fresh, "sft")
@@ -173,17 +211,23 @@ def rl(recipe_file: RecipeFile, overrides: Overrides = None, fresh: Fresh = Fals
 def evaluate(recipe_file: RecipeFile, overrides: Overrides = None, fresh: Fresh = False) -> None:
     """Score a model: avg@k and pass@k with their standard errors.
 
-    Where the run folder has checkpoints, the newest is scored (RL before SFT), else the recipe's model.
+    Where the run folder has checkpoints, the newest is scored (RL before SFT), else the recipe's model. With
+    evaluate.engine openai a model on a server is scored.
     """
     recipe, run = _start(recipe_file, overrides, fresh, "evaluate")
     from rich.console import Console
 
+    from gppo.config import require
     from gppo.evaluate import score_table
+    from gppo.evaluate.served import served_model
     from gppo.evaluate.stage import load_newest, run_eval
 
-    policy = _policy(recipe)
-    step = load_newest(run, policy)
-    Console().print(score_table(run_eval(recipe, run, policy, step)))
+    if require(recipe, "evaluate").engine == "openai":
+        found = run_eval(recipe, run, served_model(recipe))
+    else:
+        policy = _policy(recipe)
+        found = run_eval(recipe, run, policy, load_newest(run, policy))
+    Console().print(score_table(found))
     _done(run)
 
 

@@ -1,6 +1,8 @@
 """Recipes: one YAML file checked by strict models. The field descriptions are the reference."""
 
 from gppo.config.data import CurateConfig, SourceConfig
+from gppo.config.distill import DistillConfig
+from gppo.config.endpoint import BudgetConfig, EndpointConfig
 from gppo.config.evaluation import EvaluateConfig, EvaluationSet, SamplingConfig
 from gppo.config.load import dump_recipe, load_recipe, require
 from gppo.config.model import LoRAConfig, ModelConfig, TinyConfig
@@ -21,8 +23,11 @@ from gppo.config.rl import (
 from gppo.config.sft import SFTConfig
 
 __all__ = [
+    "BudgetConfig",
     "CorrectionConfig",
     "CurateConfig",
+    "DistillConfig",
+    "EndpointConfig",
     "EvaluateConfig",
     "EvaluationSet",
     "KLConfig",

@@ -54,7 +54,7 @@ def run_demo(
     run = run.tracked(open_trackers(recipe.trackers, folder, recipe.name, recipe.model_dump(mode="json")))
     device = choose_device(recipe.device, recipe.threads)
     _prepare_data(recipe, run, console)
-    policy = load_policy(recipe.model, seed=recipe.seed, device=device)
+    policy = load_policy(require(recipe, "model"), seed=recipe.seed, device=device)
     _describe(policy, recipe, console)
     run_sft(recipe, run, policy)
     run_rl(recipe, run, policy)

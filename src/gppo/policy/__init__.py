@@ -5,7 +5,7 @@ from gppo.policy.chat import encode_conversation, encode_prompt, opens_thinking
 from gppo.policy.checkpoint import Checkpoints
 from gppo.policy.device import place
 from gppo.policy.export import export_model, newest_checkpoint
-from gppo.policy.load import load_policy
+from gppo.policy.load import load_policy, load_tokenizer
 from gppo.policy.logprobs import chunked_logprobs, single_pass_logprobs
 from gppo.policy.memory import within_memory
 from gppo.policy.model import Policy
@@ -26,6 +26,7 @@ __all__ = [
     "export_model",
     "load_model",
     "load_policy",
+    "load_tokenizer",
     "micro_batches",
     "newest_checkpoint",
     "opens_thinking",

@@ -38,7 +38,7 @@ def load_policy(config: ModelConfig, *, seed: int, device: str = "cpu") -> Polic
     mixed = config.dtype == "mixed"
     dtype = torch.float32 if mixed else getattr(torch, config.dtype)
     if config.tiny is not None:
-        tokenizer = _load_tokenizer(config.tokenizer or _BYTES)
+        tokenizer = load_tokenizer(config)
         model = tiny_qwen3(config.tiny, tokenizer, seed=seed, max_context=config.max_context or 4096)
         model = model.to(dtype)
     else:
@@ -47,7 +47,7 @@ def load_policy(config: ModelConfig, *, seed: int, device: str = "cpu") -> Polic
             raise UserError(
                 f"model.path: '{source}' holds adapters and no whole model; give what gppo export makes of it"
             )
-        tokenizer = _load_tokenizer(config.tokenizer or source)
+        tokenizer = load_tokenizer(config)
         model = load_weights(source, dtype)
     vocabulary = model.config.get_text_config(decoder=True).vocab_size
     if len(tokenizer) > vocabulary:
@@ -63,6 +63,17 @@ def load_policy(config: ModelConfig, *, seed: int, device: str = "cpu") -> Polic
     if policy.unpacked_reason is not None:
         _log.warning("rows are padded to one length, which costs time: %s", policy.unpacked_reason)
     return policy
+
+
+def load_tokenizer(config: ModelConfig) -> Any:
+    """The tokenizer of a recipe's model, without its weights.
+
+    Raises:
+        UserError: none can be loaded from the path.
+    """
+    if config.tokenizer is None and config.path is not None:
+        return _load_tokenizer(_source(config.path, "model.path"))
+    return _load_tokenizer(config.tokenizer or _BYTES)
 
 
 def load_weights(source: str, dtype: torch.dtype) -> nn.Module:

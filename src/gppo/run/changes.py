@@ -11,6 +11,8 @@ SAFE_KEYS = (
     "trackers.*",
     "evaluate",  # measures, never trains
     "evaluate.*",
+    "distill",  # asks a teacher: what is asked for decides which kept answers fit
+    "distill.*",
     "sft.save_every",
     "sft.keep_checkpoints",
     "sft.optimizer.max_bad_updates",
