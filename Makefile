@@ -6,11 +6,12 @@ STAMP := $(VENV)/.installed
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$p && break; done)
-TRL_VENV := .venv-trl
+TRL_VENV ?= .venv-trl
+VLLM_VENV ?= .venv-vllm
 CAREFUL := src/gppo/objectives/*,src/gppo/config/*,src/gppo/records/*
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-seeds test chaos check format bench bench-trl clean
+.PHONY: help venv demo demo-seeds test test-trl test-vllm chaos check format bench bench-trl clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -37,6 +38,14 @@ test: $(STAMP)  ## all tests; objectives, config and records covered to 95 % of 
 	$(BIN)/pytest --cov --cov-report=
 	$(BIN)/coverage report --include='$(CAREFUL)' --show-missing --skip-covered --fail-under=95
 
+test-trl: $(TRL_VENV)/.installed  ## the TRL bridge inside the real TRL; makes .venv-trl for it
+	$(TRL_VENV)/bin/pytest tests/engines/trl
+
+test-vllm: $(STAMP)  ## what talks to vLLM, against its real server on this CPU; makes .venv-vllm for it
+	@if $(MAKE) --no-print-directory $(VLLM_VENV)/.installed; then \
+		GPPO_VLLM_PYTHON=$(CURDIR)/$(VLLM_VENV)/bin/python $(BIN)/pytest tests/engines/vllm -rs; \
+	else echo "test-vllm skipped: the packages of constraints/vllm.txt cannot be installed here; the reason is above"; fi
+
 chaos: $(STAMP)  ## 70 kill -9 on RL, SFT, evaluation and verify; each must end like the undisturbed run
 	GPPO_CHAOS=full timeout 900 $(BIN)/pytest tests/chaos -s --timeout 800
 
@@ -61,9 +70,17 @@ bench-trl: $(TRL_VENV)/.installed  ## a whole RL step beside TRL's; makes .venv-
 $(TRL_VENV)/.installed: pyproject.toml constraints/core.txt constraints/trl.txt
 	$(PYTHON) -m venv $(TRL_VENV)
 	$(TRL_VENV)/bin/pip install --disable-pip-version-check -q -c constraints/core.txt torch
-	$(TRL_VENV)/bin/pip install --disable-pip-version-check -q -c constraints/core.txt -c constraints/trl.txt -e . trl
+	$(TRL_VENV)/bin/pip install --disable-pip-version-check -q -c constraints/core.txt -c constraints/trl.txt -e '.[trl,lora]' \
+		pytest pytest-timeout
+	@touch $@
+
+# torch first, its CPU build; the rest is a complete list, because vLLM's own asks for much that serving text does not need.
+$(VLLM_VENV)/.installed: constraints/vllm.txt
+	$(PYTHON) -m venv $(VLLM_VENV)
+	$(VLLM_VENV)/bin/pip install --disable-pip-version-check -q -c constraints/vllm.txt torch
+	$(VLLM_VENV)/bin/pip install --disable-pip-version-check -q --no-deps -r constraints/vllm.txt
 	@touch $@
 
 clean:  ## remove the environment and everything that tools wrote; runs/ stays
-	rm -rf $(VENV) $(TRL_VENV) build dist .coverage .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(TRL_VENV) $(VLLM_VENV) build dist .coverage .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -39,16 +39,21 @@ class ForkServer:
         self.process.stdin.close()
         self.process.wait(60)
 
-    def start(self, folder: Path, *arguments: object) -> "Command":
+    def start(self, folder: Path, *arguments: object, **environment: str) -> "Command":
         """Start ``gppo`` with the arguments in a folder; what it says goes to ``output.txt`` there."""
-        asked = {"folder": str(folder), "arguments": [*map(str, arguments)], "output": str(folder / "output.txt")}
+        asked = {
+            "folder": str(folder),
+            "arguments": [*map(str, arguments)],
+            "output": str(folder / "output.txt"),
+            "environment": environment,
+        }
         assert self.process.stdin is not None
         print(json.dumps(asked), file=self.process.stdin, flush=True)
         return Command(int(self._read()), self._read, folder)
 
-    def run(self, folder: Path, *arguments: object) -> int:
+    def run(self, folder: Path, *arguments: object, **environment: str) -> int:
         """Start and wait; the exit status."""
-        return self.start(folder, *arguments).wait()
+        return self.start(folder, *arguments, **environment).wait()
 
     def _read(self) -> str:
         assert self.process.stdout is not None

@@ -1,14 +1,15 @@
 """Forks ``gppo`` from a process that has imported everything: a start costs a tenth of a second, and the process is as
 real as any other.
 
-Reads a JSON line {"folder", "arguments", "output"}; answers with the process's id, and with its exit status (negative:
-the signal) once it has ended.
+Reads a JSON line {"folder", "arguments", "output", "environment"}; answers with the process's id, and with its exit
+status (negative: the signal) once it has ended.
 """
 
 import json
 import os
 import sys
 
+import gppo.curate.distill
 import gppo.evaluate.stage
 import gppo.report
 import gppo.rl.stage
@@ -29,6 +30,7 @@ for line in sys.stdin:
     if not child:
         os.setsid()
         os.chdir(asked["folder"])
+        os.environ.update(asked["environment"])
         output = os.open(asked["output"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         for descriptor in (1, 2):
             os.dup2(output, descriptor)

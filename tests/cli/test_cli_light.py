@@ -41,7 +41,7 @@ def test_help_needs_no_torch(tmp_path, arguments):
     assert "status: 0" in done.stdout
     assert "loaded: []" in done.stdout
     if arguments == ["--help"]:
-        for command in ("demo", "curate", "sft", "rl", "eval", "doctor", "report", "verify"):
+        for command in ("demo", "curate", "sft", "rl", "eval", "doctor", "report", "watch", "verify", "export"):
             assert command in done.stdout
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 
+import pytest
 import yaml
 from cli_runs import COMMAND, ENVIRONMENT, RL_ONLY, cold, recipe, write_sums
 
@@ -208,3 +209,26 @@ def test_real_text_through_every_part(gppo, tmp_path, gsm8k):
     assert (run / "report.html").is_file()
     [note] = lines(run, "info")
     assert note["prompts_too_long"] > 0
+
+
+def test_trackers_are_told_and_runs_are_shown_beside_each_other(gppo, tmp_path):
+    pytest.importorskip("tensorboard", reason="tensorboard is not installed: pip install 'gppo[tensorboard]'")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    path = recipe(tmp_path)
+    asked = (*RL_ONLY, "--set", "trackers=[tensorboard]", "--set", "rl.optimizer.schedule=constant")
+    assert gppo("rl", path, *asked).status == 0
+    assert gppo("rl", path, *asked, "--set", "rl.stages.0.steps=3").status == 0
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    events.Reload()
+    written = [(event.step, event.value) for event in events.Scalars("rl/entropy")]
+    assert written == [(line["step"], pytest.approx(line["entropy"])) for line in lines(tmp_path / "run")]
+    assert [step for step, _ in written] == [1, 2, 3]
+
+    assert gppo("rl", path, *RL_ONLY, "--set", "run_dir=other", "--set", "seed=1").status == 0
+    done = gppo("report", "run", "other", "--out", "both.html", "--step", 2)
+    assert (done.status, done.stdout.splitlines()) == (0, ["run/report.html", "other/report.html", "both.html"])
+    assert "Paired differences" in (tmp_path / "both.html").read_text()
+    assert "rollouts of step 2." in (tmp_path / "run" / "microscope.html").read_text()
+    assert "RL 3 of 3" in gppo("watch", "run", "--once").stdout
+    assert "no such rollouts" in gppo("report", "run", "--step", 9).refusal()

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,7 @@ def make_run(
             save_evaluation(run.evaluations, evaluation("held-out greedy", step, planned, k=1))
     if rl_steps:
         write_rollouts(run.rollouts, rl_steps, rollouts(rl_steps))
+        write_tokenizer(run.checkpoints / "rl" / f"step-{rl_steps:06d}")
     return run
 
 
@@ -137,33 +139,69 @@ def evaluation(name: str, step: int, planned: int, k: int, problems: int = 240) 
     )
 
 
+THINKING = "31 + 4 = 35. Wait, 35 + 7 = 42\nHowever, 42 + 8 = 50, wait: yes.\n</think>\nThe answer is \\boxed{50}."
+SLIP = "31 + 4 = 35. So 35 + 7 = 41\nHowever, 41 + 8 = 49.\n</think>\nThe answer is \\boxed{49}."
+MULTILINGUAL = "数学 ✅ \u202eevil\u202c שלום\n</think>\\boxed{49}"
+ENDLESS = "31 + 4 = 35\n35 + 7 = 42\n" * 12
+CASES = [
+    ("sums-00001", THINKING, 1.0, "correct", "50", {"answer": 1.0, "format": 0.0}),
+    ("sums-00001", SLIP, -1.0, "wrong", "49", {"answer": -1.0, "format": 0.0}),
+    ("sums-00002", THINKING, 1.0, "correct", "50", {"answer": 1.0, "format": 0.0}),
+    ("sums-00002", THINKING, 1.0, "correct", "50", {"answer": 1.0, "format": 0.0}),
+    ("sums-00003", ENDLESS, -1.5, "unparsable", None, {"answer": -1.0, "format": -0.5}),
+    ("sums-00003", THINKING, 1.0, "correct", "50", {"answer": 1.0, "format": 0.0}),
+    (
+        "sums-00004",
+        f"{HOSTILE}</think>\\boxed{{{HOSTILE}}}",
+        -1.4,
+        "wrong",
+        HOSTILE,
+        {"answer": -1.0, HOSTILE: -0.4},
+    ),
+    ("sums-00004", MULTILINGUAL, 1.0, "wrong", "49", {"answer": 1.0}),
+    ("sums-00005", "never judged", float("nan"), "infra", None, {}),
+]
+
+
+def pieces(text: str) -> list[bytes]:
+    """A text as tokens: a word with the space before it, or one byte."""
+    found = re.findall(r" ?[A-Za-z]+|[^A-Za-z]", text)
+    return [part for piece in found for part in ([piece.encode()] if len(piece) > 1 else _bytes(piece))]
+
+
+def _bytes(piece: str) -> list[bytes]:
+    return [bytes([byte]) for byte in piece.encode()]
+
+
+VOCABULARY = list(
+    dict.fromkeys([bytes([b]) for b in range(256)] + [piece for case in CASES for piece in pieces(case[1])])
+)
+
+
+def write_tokenizer(folder: Path) -> None:
+    """A byte-level tokenizer.json, as checkpoints hold it, with no more in it than its reader needs."""
+    visible = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    hidden = [byte for byte in range(256) if byte not in visible]
+    char = {byte: chr(byte) for byte in visible} | {byte: chr(256 + k) for k, byte in enumerate(hidden)}
+    vocabulary = {"".join(char[byte] for byte in piece): i for i, piece in enumerate(VOCABULARY)}
+    end = {"id": len(VOCABULARY), "content": "<|end|>", "special": True}
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {"model": {"type": "BPE", "vocab": vocabulary}, "added_tokens": [end], "decoder": {"type": "ByteLevel"}}
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+
+
 def rollouts(step: int) -> list[RolloutRow]:
-    """Four problems with two responses each; one of them tries to break the page."""
-    good = "31 + 4 = 35\n35 + 7 = 42\n42 + 8 = 50\n</think>\nThe answer is \\boxed{50}."
-    slip = "31 + 4 = 35\n35 + 7 = 41\n41 + 8 = 49\n</think>\nThe answer is \\boxed{49}."
-    endless = "31 + 4 = 35\n35 + 7 = 42\n" * 12
-    cases = [
-        ("sums-00001", good, 1.0, "correct", "50", {"answer": 1.0, "format": 0.0}),
-        ("sums-00001", slip, -1.0, "wrong", "49", {"answer": -1.0, "format": 0.0}),
-        ("sums-00002", good, 1.0, "correct", "50", {"answer": 1.0, "format": 0.0}),
-        ("sums-00002", good, 1.0, "correct", "50", {"answer": 1.0, "format": 0.0}),
-        ("sums-00003", endless, -1.5, "unparsable", None, {"answer": -1.0, "format": -0.5}),
-        ("sums-00003", good, 1.0, "correct", "50", {"answer": 1.0, "format": 0.0}),
-        (
-            "sums-00004",
-            f"{HOSTILE}</think>\\boxed{{{HOSTILE}}}",
-            -1.4,
-            "wrong",
-            HOSTILE,
-            {"answer": -1.0, HOSTILE: -0.4},
-        ),
-        ("sums-00004", "never judged", float("nan"), "infra", None, {}),
-    ]
-    return [row(step, index, *case) for index, case in enumerate(cases)]
+    """Five problems; the answers to one are all right, so no update saw them; some try to break the page."""
+    return [row(step, index, *case) for index, case in enumerate(CASES)]
 
 
 def row(step, index, problem, response, reward, verdict, extracted, parts) -> RolloutRow:
-    ids = np.frombuffer(response.encode(), dtype=np.uint8).astype(np.int32)
+    rng = np.random.default_rng(index)
+    ids = np.array([VOCABULARY.index(piece) for piece in pieces(response)], dtype=np.int32)
+    if extracted is not None:
+        ids = np.append(ids, np.int32(len(VOCABULARY)))
+    sampled = -np.abs(rng.normal(0, 1, len(ids))).astype(np.float32)
+    learned = problem not in ("sums-00002", "sums-00005")
     return RolloutRow(
         step=step,
         stage="sums",
@@ -173,11 +211,11 @@ def row(step, index, problem, response, reward, verdict, extracted, parts) -> Ro
         response_text=response,
         prompt_ids=np.arange(5, dtype=np.int32),
         response_ids=ids,
-        sampled_logprobs=np.zeros(len(ids), dtype=np.float32),
-        update_logprobs=None,
-        entropy=None,
-        advantage=0.0 if math.isnan(reward) else reward / 2,
-        coefficient=None,
+        sampled_logprobs=sampled,
+        update_logprobs=sampled + rng.normal(0, 0.25, len(ids)).astype(np.float32) if learned else None,
+        entropy=np.abs(rng.normal(0, 1, len(ids))).astype(np.float32) if learned else None,
+        advantage=reward / 2 if learned else 0.0,
+        coefficient=rng.normal(0, 1, len(ids)).astype(np.float32) if learned else None,
         reward=reward,
         reward_parts=json.dumps(parts),
         finish_reason="length" if extracted is None else "stop",

@@ -25,7 +25,8 @@ def update_of(batch, learned_B=None) -> Update:
     rows_B, tokens_T = np.arange(len(batch)), np.arange(batch.mask_BT.shape[1])
     marked_BT = (100 * rows_B[:, None] + tokens_T).astype(np.float32)
     learned_B = np.ones(len(batch), dtype=bool) if learned_B is None else learned_B
-    return Update({}, -marked_BT, marked_BT, marked_BT / 1000, learned_B)
+    old_BT = batch.sampled_logprobs_BT - 1000 * (rows_B[:, None] == 0).astype(np.float32)  # row 0 was computed anew
+    return Update({}, -marked_BT, old_BT, marked_BT, marked_BT / 1000, learned_B)
 
 
 def test_metrics_are_over_all_groups():
@@ -68,6 +69,8 @@ def test_rows_carry_the_fields_of_their_own_tokens(tmp_path):
     assert rows[2].entropy.tolist() == [0, 1]
     assert rows[3].entropy.tolist() == [100, 101, 102]
     assert rows[3].update_logprobs.tolist() == [-100, -101, -102]
+    assert rows[2].old_logprobs.tolist() == (rows[2].sampled_logprobs - 1000).tolist()
+    assert [row.old_logprobs is None for row in rows] == [True, True, False, True]  # None: the sampled ones
     assert [row.advantage for row in rows] == [0, 0, 1, -1]
     assert json.loads(rows[3].reward_parts) == {"task": -1, "format": 0, "overlong": 0}
     write_rollouts(tmp_path, 3, rows)

@@ -151,15 +151,17 @@ def test_one_process_at_a_time(tmp_path: Path):
 def test_what_a_killed_process_was_writing_is_cleared_away(tmp_path: Path):
     run = RunFolder.create(tmp_path / "t", "name: t\n")
     left = [run.path / ".recipe.yaml.0123456789ab.tmp", run.rollouts / ".step-000001.parquet.0123456789ab.tmp"]
-    report = run.path / ".report.html.0123456789ab.tmp"  # gppo report may be writing it now
-    for path in (*left, report):
+    # gppo report may be writing these now
+    pages = [run.path / f".{name}.html.0123456789ab.tmp" for name in ("report", "microscope")]
+    for path in (*left, *pages):
         path.touch()
     RunFolder.create(tmp_path / "t", "name: t\n")
     assert not any(path.exists() for path in left)
-    assert report.exists()
-    os.utime(report, (0, 0))
+    assert all(path.exists() for path in pages)
+    for path in pages:
+        os.utime(path, (0, 0))
     RunFolder.create(tmp_path / "t", "name: t\n")
-    assert not report.exists()
+    assert not any(path.exists() for path in pages)
 
 
 def test_rollouts_of_later_steps_are_removed(tmp_path: Path):

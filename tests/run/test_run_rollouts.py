@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from gppo.run import SCHEMA, RolloutRow, read_rollouts, rollout_path, rollout_steps, write_rollouts
+from gppo.run.rollouts import first_rollout
 from gppo.types import GppoError, UserError
 
 NAMES = [field.name for field in SCHEMA]
@@ -69,6 +70,7 @@ def rows(draw: st.DrawFn) -> RolloutRow:
         prompt_ids=draw(ids(draw(st.integers(0, 4)))),
         response_ids=draw(ids(tokens)),
         sampled_logprobs=draw(floats),
+        old_logprobs=draw(st.none() | floats),
         update_logprobs=draw(st.none() | floats),
         entropy=draw(st.none() | floats),
         coefficient=draw(st.none() | floats),
@@ -101,7 +103,29 @@ def test_the_file_is_what_the_schema_says(tmp_path: Path) -> None:
         "double",
     ]
     assert pq.ParquetFile(path).metadata.row_group(0).column(0).compression == "ZSTD"
-    assert len(NAMES) == 21
+    assert len(NAMES) == 22
+
+
+def test_a_file_without_old_logprobs_is_read(tmp_path: Path) -> None:
+    path = write_rollouts(tmp_path, 1, [row(old_logprobs=np.zeros(3))])
+    pq.write_table(pq.read_table(path).drop_columns("old_logprobs"), path)
+    (found,) = read_rollouts(tmp_path, 1)
+    assert found.old_logprobs is None
+    assert found.problem_id == "p"
+
+
+def test_the_first_response_is_looked_at_without_the_rest(tmp_path: Path) -> None:
+    write_rollouts(tmp_path, 1, [row(response_text="first"), row(response_text="second")])
+    assert first_rollout(tmp_path, 1) == {
+        "step": 1,
+        "problem_id": "p",
+        "response_text": "first",
+        "reward": 1.0,
+        "verdict": "correct",
+    }
+    write_rollouts(tmp_path, 2, [])
+    (tmp_path / "step-000003.parquet").write_bytes(b"PAR1")
+    assert [first_rollout(tmp_path, step) for step in (2, 3, 4)] == [{}, {}, {}]
 
 
 def test_float64_is_written_as_float32(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from gppo.evaluate import load_evaluations, score_table
+from gppo.evaluate import last_evaluations, score_table
 from gppo.evaluate.outputs import COLUMNS, read_outputs
 from gppo.evaluate.rescore import rescore
 from gppo.evaluate.sheets import comparison_sheet, rich_table, score_sheet, write_sheet
@@ -69,7 +69,7 @@ def _last(folder: Path) -> list[Evaluation]:
     inner = folder / "evaluations"
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; give a run's")
-    return list({one.name: one for one in load_evaluations(inner if inner.is_dir() else folder)}.values())
+    return list(last_evaluations(inner if inner.is_dir() else folder).values())
 
 
 def _columns(pairs: Sequence[str]) -> dict[str, str]:

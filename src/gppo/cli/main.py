@@ -16,7 +16,7 @@ from gppo import __version__
 from gppo.types import GppoError, UserError
 
 if TYPE_CHECKING:
-    from gppo.config import Recipe
+    from gppo.config import EndpointConfig, Recipe
     from gppo.policy import Policy
     from gppo.run import RunFolder
 
@@ -65,7 +65,7 @@ def _start(path: Path, overrides: list[str] | None, fresh: bool, section: str) -
     """The recipe and its run folder. What can be found wrong now is said before the folder is there."""
     from gppo.config import dump_recipe, load_recipe, require
     from gppo.records import iter_rows
-    from gppo.run import RunFolder
+    from gppo.run import RunFolder, check_trackers, open_trackers
 
     recipe = load_recipe(path, overrides or [])
     require(recipe, section)  # type: ignore[call-overload]
@@ -75,7 +75,14 @@ def _start(path: Path, overrides: list[str] | None, fresh: bool, section: str) -
         check_objective(recipe.rl)
     for data in _data(recipe, section):
         iter_rows(data)  # opens nothing yet, and refuses what is not there
-    return recipe, RunFolder.create(recipe.folder, dump_recipe(recipe), fresh=fresh)
+    if endpoint := _endpoint(recipe, section):
+        from gppo.rollout.openai import api_key
+
+        api_key(endpoint)
+    trackers = recipe.trackers if section in ("sft", "rl") else []
+    check_trackers(trackers)
+    run = RunFolder.create(recipe.folder, dump_recipe(recipe), fresh=fresh)
+    return recipe, run.tracked(open_trackers(trackers, run.path, recipe.name, recipe.model_dump(mode="json")))
 
 
 def _data(recipe: "Recipe", section: str) -> list[Path]:
@@ -85,16 +92,26 @@ def _data(recipe: "Recipe", section: str) -> list[Path]:
         files.append(recipe.sft.data)
     if section == "rl" and recipe.rl:
         files += [stage.data for stage in recipe.rl.stages]
+    if section == "distill" and recipe.distill:
+        files.append(recipe.distill.problems)
     if section in ("rl", "evaluate") and recipe.evaluate:
         files += [item.data for item in recipe.evaluate.sets if item.data and not item.benchmark]
     return files
 
 
+def _endpoint(recipe: "Recipe", section: str) -> "EndpointConfig | None":
+    """The server that a command will ask."""
+    if section == "distill" and recipe.distill:
+        return recipe.distill.endpoint
+    return recipe.evaluate.endpoint if section == "evaluate" and recipe.evaluate else None
+
+
 def _policy(recipe: "Recipe") -> "Policy":
+    from gppo.config import require
     from gppo.policy import load_policy
     from gppo.policy.device import choose_device
 
-    return load_policy(recipe.model, seed=recipe.seed, device=choose_device(recipe.device, recipe.threads))
+    return load_policy(require(recipe, "model"), seed=recipe.seed, device=choose_device(recipe.device, recipe.threads))
 
 
 @app.command()
@@ -137,6 +154,30 @@ def curate(recipe_file: RecipeFile, overrides: Overrides = None, fresh: Fresh = 
     recipe, run = _start(recipe_file, overrides, fresh, "curate")
     for config in require(recipe, "curate"):
         Console().print(funnel_table(curate_one(config, run)))
+
+
+@app.command()
+def distill(recipe_file: RecipeFile, overrides: Overrides = None, fresh: Fresh = False) -> None:
+    """Collect a teacher's responses from any OpenAI-compatible endpoint, with verdicts. Run it again to go on.
+
+    Every response is kept as soon as it comes. Ctrl-C waits for those under way, a second one does not. Spending ends
+    before distill.endpoint.budget is passed.
+    """
+    recipe, run = _start(recipe_file, overrides, fresh, "distill")
+    from rich.console import Console
+
+    from gppo.config import require
+    from gppo.curate.distill import distill as distill_all
+    from gppo.curate.distill import distill_table
+    from gppo.policy import load_tokenizer
+
+    config = require(recipe, "distill")
+    as_tokens = config.endpoint.api == "completions"
+    tokenizer = load_tokenizer(require(recipe, "model")) if as_tokens else None
+    found = distill_all(config, run, seed=recipe.seed, tokenizer=tokenizer)
+    Console().print(distill_table(found))
+    if complaint := found.complaint():
+        raise GppoError(complaint)
 
 
 @app.command()
@@ -202,8 +243,8 @@ def evaluate(
 ) -> None:
     """Score a model: avg@k, pass@k and majority@k with their error bars, and tables for a paper.
 
-    Where the run folder has checkpoints, the newest is scored (RL before SFT), else the recipe's model. Run it again
-    after an interruption: it goes on.
+    Where the run folder has checkpoints, the newest is scored (RL before SFT), else the recipe's model. With
+    evaluate.engine openai a model on a server is scored. Run it again after an interruption: it goes on.
     """
     if from_outputs is not None:
         if recipe_file is not None:
@@ -229,13 +270,16 @@ def evaluate(
 
     from gppo.config import require
     from gppo.evaluate import score_table
+    from gppo.evaluate.served import served_model
     from gppo.evaluate.sheets import score_sheet, write_sheet
     from gppo.evaluate.stage import load_newest, read_sets, run_eval
 
     sets = read_sets(require(recipe, "evaluate"), run)  # before a large model is loaded for nothing
-    policy = _policy(recipe)
-    step = load_newest(run, policy)
-    found = run_eval(recipe, run, policy, step, sets)
+    if require(recipe, "evaluate").engine == "openai":
+        found = run_eval(recipe, run, served_model(recipe), sets=sets)
+    else:
+        policy = _policy(recipe)
+        found = run_eval(recipe, run, policy, load_newest(run, policy), sets)
     Console().print(score_table(found))
     write_sheet(score_sheet(found), run.evaluations, "table")
     _done(run)
@@ -265,6 +309,22 @@ def compare(
 
 
 @app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", show_default=False)],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to make.", show_default=False)],
+) -> None:
+    """Write a run's newest model (RL before SFT) as one Hugging Face folder, LoRA adapters merged into the weights."""
+    from gppo.config import load_recipe
+    from gppo.policy import export_model, newest_checkpoint
+    from gppo.run import RunFolder
+
+    run = RunFolder.open(folder)
+    checkpoint = newest_checkpoint(run.checkpoints)
+    export_model(checkpoint, _policy(load_recipe(run.recipe, [])), target)
+    typer.echo(f"{checkpoint} written to {target}")
+
+
+@app.command()
 def doctor() -> None:
     """Look at this machine: versions, devices, and which isolation the sandbox has here and why.
 
@@ -283,12 +343,52 @@ def doctor() -> None:
 @app.command()
 def report(
     folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.", show_default=False)],
+    steps: Annotated[
+        list[int] | None, typer.Option("--step", help="Of this step the microscope shows rollouts. Repeatable.")
+    ] = None,
+    problems: Annotated[
+        list[str] | None, typer.Option("--problem", metavar="ID", help="Only rollouts of this problem. Repeatable.")
+    ] = None,
+    tokens: Annotated[int, typer.Option(help="About how many tokens the microscope holds.", min=1)] = 400_000,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="HTML", help="Where the comparison of several runs goes.")
+    ] = Path("comparison.html"),
 ) -> None:
-    """Write report.html into each run folder: one self-contained page."""
-    from gppo.report import write_report
+    """Write report.html and microscope.html into each run folder; of several runs, a comparison too.
 
+    Each is one self-contained page. The microscope shows saved rollouts token by token: which tokens an objective
+    drops, and which another gives back. Where a run has saved more than fits, --step, --problem and --tokens choose.
+    """
+    from gppo.report import Choice, write_report
+
+    choice = Choice(tuple(steps or ()), tuple(problems or ()), tokens)
     for folder in folders:
-        typer.echo(write_report(folder))
+        typer.echo(write_report(folder, choice=choice))
+    if len(folders) > 1:
+        from gppo.cli.compare import differences_of
+        from gppo.report import write_comparison
+
+        typer.echo(write_comparison(folders, out, differences_of(folders)))
+
+
+@app.command()
+def watch(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, begun or not.", show_default=False)],
+    once: Annotated[bool, typer.Option("--once", help="Print one frame and end, for scripts.")] = False,
+    every: Annotated[float, typer.Option(help="Seconds between two looks.", min=0.2)] = 2.0,
+) -> None:
+    """A run in the terminal, live: reward, entropy, gradient norm, clipping, pace and the last response.
+
+    Reads only the run folder, so it works over ssh and beside any run. Ctrl-C ends it; the run goes on.
+    """
+    from contextlib import suppress
+
+    from rich.console import Console
+
+    from gppo.report.watch import watch as show
+
+    with suppress(KeyboardInterrupt):
+        show(folder, Console(), once=once, every=every)
 
 
 @verify_app.command("math")

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from gppo.config.base import Strict
 from gppo.config.benchmarks import BENCHMARKS, PRESETS
+from gppo.config.endpoint import EndpointConfig
 
 
 class SamplingConfig(Strict):
@@ -105,6 +106,18 @@ class EvaluateConfig(Strict):
         ge=1,
     )
     require_thinking: bool = Field(default=False, description="Whether a response without think tags is wrong.")
+    engine: Literal["local", "openai"] = Field(
+        default="local",
+        description="What `gppo eval` samples from: the model, in this process, or a server. RL scores with its own "
+        "weights all the same.",
+    )
+    endpoint: EndpointConfig | None = Field(default=None, description="The server, with engine openai.")
+
+    @model_validator(mode="after")
+    def _a_server_for_its_engine(self) -> "EvaluateConfig":
+        if (self.engine == "openai") != (self.endpoint is not None):
+            raise ValueError("engine openai and endpoint go together; give both, or neither")
+        return self
 
     @model_validator(mode="after")
     def _results_have_names_of_their_own(self) -> "EvaluateConfig":

@@ -10,7 +10,9 @@ from pydantic import ValidationError
 from gppo.config._explain import explain
 from gppo.config._yaml import dump, parse
 from gppo.config.data import CurateConfig
+from gppo.config.distill import DistillConfig
 from gppo.config.evaluation import EvaluateConfig
+from gppo.config.model import ModelConfig
 from gppo.config.recipe import Recipe
 from gppo.config.rl import RLConfig
 from gppo.config.sft import SFTConfig
@@ -127,7 +129,11 @@ def dump_recipe(recipe: Recipe) -> str:
 
 
 @overload
+def require(recipe: Recipe, section: Literal["model"]) -> ModelConfig: ...
+@overload
 def require(recipe: Recipe, section: Literal["curate"]) -> list[CurateConfig]: ...
+@overload
+def require(recipe: Recipe, section: Literal["distill"]) -> DistillConfig: ...
 @overload
 def require(recipe: Recipe, section: Literal["sft"]) -> SFTConfig: ...
 @overload

@@ -35,6 +35,19 @@ class YarnConfig(Strict):
     )
 
 
+class LoRAConfig(Strict):
+    """Low-rank adapters that are trained instead of the model's weights. Needs peft: pip install 'gppo[lora]'."""
+
+    rank: int = Field(default=16, description="Rank of every adapter.", ge=1)
+    alpha: float = Field(default=32.0, description="An adapter's product is multiplied by alpha / rank.", gt=0)
+    dropout: float = Field(
+        default=0.0, description="Of what goes into an adapter, in training; not with an rl section.", ge=0, lt=1
+    )
+    target_modules: Literal["all-linear"] | list[str] = Field(
+        default="all-linear", description="Names of linear layers, e.g. [q_proj, v_proj]; never the head."
+    )
+
+
 class ModelConfig(Strict):
     """Either ``path`` (a folder or a Hugging Face hub id) or ``tiny``."""
 
@@ -55,6 +68,9 @@ class ModelConfig(Strict):
         default=None, description="Stretch the context; replaces what the model's own configuration says of rotations."
     )
     gradient_checkpointing: bool = Field(default=False, description="Trade time for memory by recomputing activations.")
+    lora: LoRAConfig | None = Field(
+        default=None, description="Train adapters and leave the model's own weights as they are."
+    )
 
     @model_validator(mode="after")
     def _one_origin(self) -> "ModelConfig":
@@ -62,4 +78,6 @@ class ModelConfig(Strict):
             raise ValueError("give exactly one of path (a folder or hub id) and tiny (a random small model)")
         if self.tiny is not None and self.tokenizer is None:
             raise ValueError("tiny needs tokenizer; 'bytes' is the one that is always there")
+        if self.lora is not None and self.dtype == "mixed":
+            raise ValueError("with lora what is trained is float32 already; set dtype to bfloat16 instead of mixed")
         return self

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from gppo.config.base import Strict
 from gppo.config.data import CurateConfig
+from gppo.config.distill import DistillConfig
 from gppo.config.evaluation import EvaluateConfig
 from gppo.config.model import ModelConfig
 from gppo.config.rl import RLConfig
@@ -23,10 +24,16 @@ class Recipe(Strict):
     threads: int | None = Field(
         default=None, description="CPU threads for torch; torch's own choice where not given.", ge=1
     )
-    model: ModelConfig = Field(description="The model that is trained or evaluated.")
+    trackers: list[Literal["tensorboard", "wandb"]] = Field(
+        default_factory=list, description="Who else is told the metrics; each needs its extra, e.g. gppo[tensorboard]."
+    )
+    model: ModelConfig | None = Field(
+        default=None, description="The model that is trained or evaluated; curate and distill need none."
+    )
     curate: list[CurateConfig] | None = Field(
         default=None, description="How each training set is made from sources.", min_length=1
     )
+    distill: DistillConfig | None = Field(default=None, description="How a teacher's responses are collected.")
     sft: SFTConfig | None = Field(default=None, description="Supervised fine-tuning.")
     rl: RLConfig | None = Field(default=None, description="Reinforcement learning.")
     evaluate: EvaluateConfig | None = Field(default=None, description="What is scored, and how it is sampled.")
@@ -38,7 +45,7 @@ class Recipe(Strict):
 
     @model_validator(mode="after")
     def _context_holds_the_responses(self) -> "Recipe":
-        if self.rl and self.model.max_context:
+        if self.rl and self.model and self.model.max_context:
             for stage in self.rl.resolved_stages():
                 longest = stage.max_prompt_tokens + stage.max_response_tokens
                 if longest > self.model.max_context:
@@ -46,4 +53,12 @@ class Recipe(Strict):
                         f"rl: max_prompt_tokens + max_response_tokens is {longest} in stage '{stage.name}', more than "
                         f"model.max_context {self.model.max_context}; lower one or raise the context"
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _ratios_without_dropout(self) -> "Recipe":
+        if self.rl and self.model and self.model.lora and self.model.lora.dropout:
+            raise ValueError(
+                "model.lora.dropout with an rl section: importance ratios would measure its noise; set it to 0"
+            )
         return self

@@ -16,6 +16,7 @@ from gppo.evaluate.statistics import (
 )
 from gppo.evaluate.store import (
     evaluation_path,
+    last_evaluations,
     load_evaluation,
     load_evaluations,
     save_evaluation,
@@ -33,6 +34,7 @@ __all__ = [
     "before_after_table",
     "bootstrap_interval",
     "evaluation_path",
+    "last_evaluations",
     "load_evaluation",
     "load_evaluations",
     "majority",

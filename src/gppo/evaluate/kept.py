@@ -141,6 +141,7 @@ def evaluation_key(
             problem.ground_truth,
             request.prompt_ids.tobytes(),
             str(request.samples),
+            repr(request.messages),
         )
     )
     return fingerprint([weights, repr(sorted(told.items())), *parts])

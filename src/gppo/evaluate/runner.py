@@ -8,6 +8,7 @@ from typing import Any
 from gppo.config.evaluation import EvaluateConfig
 from gppo.evaluate.kept import Kept, evaluation_key
 from gppo.evaluate.results import evaluation_of, result_of, without_text
+from gppo.evaluate.served import Served
 from gppo.policy import Policy, opens_thinking, weights_fingerprint
 from gppo.rollout import Request, Sampler, requests_for
 from gppo.run.interrupt import Interrupted, StopRequest
@@ -21,7 +22,7 @@ OnPhase = Callable[[str, int, int], None]
 
 
 def evaluate(
-    policy: Policy,
+    policy: Policy | Served,
     sampler: Sampler,
     judge: Judge,
     sets: Mapping[str, Sequence[Problem]],
@@ -39,7 +40,7 @@ def evaluate(
     checkpoints, and two temperatures, meet the same draws, so their paired difference has less noise.
 
     Args:
-        policy: its tokenizer makes the prompts.
+        policy: its tokenizer makes the prompts; without one the server that is sampled does.
         sampler: draws responses from its weights.
         judge: says which are right.
         sets: problems by name.
@@ -55,7 +56,9 @@ def evaluate(
         Interrupted: ``stop`` was set; batches that were judged are kept in ``folder``.
         UserError: a prompt does not fit the model's context.
     """
-    weights = weights_fingerprint(policy) if folder else ""
+    weights = ""
+    if folder:
+        weights = policy.fingerprint if isinstance(policy, Served) else weights_fingerprint(policy)
     results = []
     for name, problems in sets.items():
         for sampling in config.ways(name):
@@ -87,7 +90,7 @@ def evaluate(
 class _Task:
     """One set in one way of sampling; the fields are those of ``evaluate``."""
 
-    policy: Policy
+    policy: Policy | Served
     sampler: Sampler
     judge: Judge
     problems: Sequence[Problem]
@@ -143,7 +146,9 @@ class _Task:
 
         # Step -1 is nobody's training step: evaluation never shares random numbers with it.
         rollouts_PK = self.sampler.generate(requests, self.settings, seed=self.seed, step=-1, on_finished=count)
-        opened_P = [opens_thinking(self.policy.tokenizer, request.prompt_ids) for request in requests]
+        opened_P = [
+            not request.messages and opens_thinking(self.policy.tokenizer, request.prompt_ids) for request in requests
+        ]
         cases = [
             (problem, rollout, opened)
             for problem, row, opened in zip(problems, rollouts_PK, opened_P, strict=True)

@@ -8,10 +8,11 @@ import numpy as np
 from gppo.config import EvaluateConfig, EvaluationSet, Recipe, require
 from gppo.evaluate.benchmarks import load_benchmark
 from gppo.evaluate.runner import Judge, OnPhase, evaluate
+from gppo.evaluate.served import Served, sampler_for
 from gppo.evaluate.statistics import score
 from gppo.policy import Checkpoints, Policy, load_model
 from gppo.records import read_problems
-from gppo.rollout import LocalSampler, Sampler
+from gppo.rollout import Sampler
 from gppo.run import RunFolder, progress
 from gppo.run.interrupt import StopRequest, stop_requests
 from gppo.types import Evaluation, Problem
@@ -24,7 +25,7 @@ def evaluate_and_save(
     sets: Mapping[str, Sequence[Problem]],
     config: EvaluateConfig,
     run: RunFolder,
-    policy: Policy,
+    policy: Policy | Served,
     sampler: Sampler,
     judge: Judge,
     seed: int,
@@ -55,7 +56,7 @@ def mean_score(evaluations: Sequence[Evaluation]) -> float:
 def run_eval(
     recipe: Recipe,
     run: RunFolder,
-    policy: Policy,
+    policy: Policy | Served,
     step: int = 0,
     sets: Mapping[str, Sequence[Problem]] | None = None,
 ) -> list[Evaluation]:
@@ -73,6 +74,7 @@ def run_eval(
     workers, timeout = (judge_config.judge_workers, judge_config.judge_timeout) if judge_config else (1, 5.0)
     with (
         CaseJudge(workers, timeout, tests_per_problem=None) as judge,
+        sampler_for(policy, config, run) as sampler,
         progress("Evaluation", total) as bar,
         stop_requests() as stop,
     ):
@@ -85,7 +87,6 @@ def run_eval(
                 began, current = bar.done, what
             bar.advance(began + done - bar.done, status=what)
 
-        sampler = LocalSampler(policy)
         return evaluate_and_save(sets, config, run, policy, sampler, judge, recipe.seed, step, on_phase, stop)
 
 

@@ -98,6 +98,11 @@ def load_evaluations(folder: Path) -> list[Evaluation]:
     return sorted(found, key=lambda evaluation: (evaluation.step, evaluation.name))
 
 
+def last_evaluations(folder: Path) -> dict[str, Evaluation]:
+    """The last evaluation of each name in a folder of evaluations. Errors as from ``load_evaluations``."""
+    return {evaluation.name: evaluation for evaluation in load_evaluations(folder)}
+
+
 def summary_to_json(summary: Summary) -> dict[str, Any]:
     """The summary as plain JSON values, the score's beside the others; NaN (undefined) becomes null."""
     values = asdict(summary)

@@ -17,7 +17,7 @@ from gppo.policy.device import choose_device
 from gppo.report import write_report
 from gppo.rl import check_objective
 from gppo.rl.stage import run_rl
-from gppo.run import RunFolder
+from gppo.run import RunFolder, check_trackers, open_trackers
 from gppo.run.progress import duration
 from gppo.sandbox import probe
 from gppo.sft.stage import run_sft
@@ -49,10 +49,12 @@ def run_demo(
         console.print(f"The code stage is off: {isolation.reason}; {isolation.advice}.")
         recipe = without_code(recipe)
     check_objective(require(recipe, "rl"))
+    check_trackers(recipe.trackers)
     run = RunFolder.create(folder, dump_recipe(recipe), fresh=fresh)
+    run = run.tracked(open_trackers(recipe.trackers, folder, recipe.name, recipe.model_dump(mode="json")))
     device = choose_device(recipe.device, recipe.threads)
     _prepare_data(recipe, run, console)
-    policy = load_policy(recipe.model, seed=recipe.seed, device=device)
+    policy = load_policy(require(recipe, "model"), seed=recipe.seed, device=device)
     _describe(policy, recipe, console)
     run_sft(recipe, run, policy)
     run_rl(recipe, run, policy)

@@ -4,7 +4,8 @@ from gppo.policy._restore import load_model
 from gppo.policy.chat import encode_conversation, encode_prompt, opens_thinking
 from gppo.policy.checkpoint import Checkpoints
 from gppo.policy.device import place
-from gppo.policy.load import load_policy
+from gppo.policy.export import export_model, newest_checkpoint
+from gppo.policy.load import load_policy, load_tokenizer
 from gppo.policy.logprobs import chunked_logprobs, single_pass_logprobs
 from gppo.policy.memory import within_memory
 from gppo.policy.model import Policy
@@ -22,9 +23,12 @@ __all__ = [
     "chunked_logprobs",
     "encode_conversation",
     "encode_prompt",
+    "export_model",
     "load_model",
     "load_policy",
+    "load_tokenizer",
     "micro_batches",
+    "newest_checkpoint",
     "opens_thinking",
     "place",
     "seed_step",

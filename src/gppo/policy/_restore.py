@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from gppo.policy._manifest import why_damaged
 from gppo.policy._snapshot import OPTIMIZER, join, read_tensors
 from gppo.policy.load import first_line, load_weights
+from gppo.policy.lora import ADAPTER_FILE, has_adapters, read_adapters
 from gppo.policy.model import Policy
 from gppo.policy.optimizer import Optimizer
 from gppo.types import UserError
@@ -22,7 +23,7 @@ def load_model(path: Path, policy: Policy) -> dict[str, Any]:
         UserError: the checkpoint belongs to another architecture, or is damaged; the model is as it was.
     """
     refuse_damaged(path)
-    policy.model.load_state_dict(_weights_for(policy, path))
+    _put(policy, _weights_for(policy, path))
     return json.loads((path / "state.json").read_text())
 
 
@@ -46,18 +47,27 @@ def load_all(path: Path, policy: Policy, optimizer: Optimizer) -> dict[str, Any]
             f"{path / OPTIMIZER} is not of this run ({first_line(error)}); use the recipe that made it, or start anew "
             "with --fresh"
         ) from error
-    policy.model.load_state_dict(weights)
+    _put(policy, weights)
     return json.loads((path / "state.json").read_text())
 
 
 def _weights_for(policy: Policy, path: Path) -> dict[str, torch.Tensor]:
     # Through transformers: it knows files in several parts, tied weights, and names that differ on disk (experts).
-    dtype = next(policy.model.parameters()).dtype
-    weights = load_weights(str(path), dtype).state_dict()
-    own = policy.model.state_dict()
-    if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in own.items()}:
+    own = policy.trained()
+    adapters = (path / ADAPTER_FILE).is_file()
+    fits = adapters == has_adapters(policy.model)
+    if fits:
+        dtype = next(policy.model.parameters()).dtype
+        weights = read_adapters(path) if adapters else load_weights(str(path), dtype).state_dict()
+        fits = {k: v.shape for k, v in weights.items()} == {k: v.shape for k, v in own.items()}
+    if not fits:
         raise UserError(
             f"{path}: the checkpoint's weights do not fit the model of the recipe; "
             "use the recipe that made it, or start anew with --fresh"
         )
     return weights
+
+
+def _put(policy: Policy, weights: dict[str, torch.Tensor]) -> None:
+    # The weights beside adapters are those that the recipe loads: a checkpoint does not hold them.
+    policy.model.load_state_dict(weights, strict=not has_adapters(policy.model))

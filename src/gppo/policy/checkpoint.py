@@ -119,7 +119,7 @@ class Checkpoints:
         if self._writing is not None:
             self.wait()
         plan, moments = split(optimizer.state_dict())
-        weights = policy.model.state_dict()
+        weights = policy.trained()
         copies = self._buffers.copy(
             {f"model.{name}": tensor for name, tensor in weights.items()}
             | {f"optimizer.{name}": tensor for name, tensor in moments.items()}

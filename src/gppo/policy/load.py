@@ -10,6 +10,7 @@ from torch import nn
 from transformers.utils import logging as transformers_logging
 
 from gppo.config.model import ModelConfig, YarnConfig
+from gppo.policy.lora import add_adapters
 from gppo.policy.memory import with_checkpointing
 from gppo.policy.model import Policy
 from gppo.policy.tiny import byte_tokenizer, tiny_qwen3
@@ -27,25 +28,29 @@ def load_policy(config: ModelConfig, *, seed: int, device: str = "cpu") -> Polic
 
     Args:
         config: the recipe's ``model``.
-        seed: of the weights of a tiny model.
+        seed: of the weights of a tiny model, and of adapters.
         device: where the weights go.
 
     Raises:
-        UserError: nothing can be loaded from the path, or the tokenizer does not fit the model.
+        UserError: nothing can be loaded from the path, or the tokenizer or the adapters do not fit the model.
     """
     transformers_logging.disable_progress_bar()  # a bar for every file would break the run's own
     model: Any
     mixed = config.dtype == "mixed"
     dtype = torch.float32 if mixed else getattr(torch, config.dtype)
     if config.tiny is not None:
-        tokenizer = _load_tokenizer(config.tokenizer or _BYTES)
+        tokenizer = load_tokenizer(config)
         model = tiny_qwen3(
             config.tiny, tokenizer, seed=seed, max_context=config.max_context or 4096, rotation=rotation_of(config.yarn)
         )
         model = model.to(dtype)
     else:
         source = _source(str(config.path), "model.path")
-        tokenizer = _load_tokenizer(config.tokenizer or source)
+        if (Path(source) / "adapter_config.json").is_file():
+            raise UserError(
+                f"model.path: '{source}' holds adapters and no whole model; give what gppo export makes of it"
+            )
+        tokenizer = load_tokenizer(config)
         model = load_weights(source, dtype, config.yarn)
     vocabulary = model.config.get_text_config(decoder=True).vocab_size
     if len(tokenizer) > vocabulary:
@@ -53,12 +58,25 @@ def load_policy(config: ModelConfig, *, seed: int, device: str = "cpu") -> Polic
             f"the tokenizer has {len(tokenizer)} tokens and the model {vocabulary}: they do not belong together; set "
             "model.tokenizer to the one that the model was trained with"
         )
+    if config.lora is not None:
+        add_adapters(model, config.lora, seed=seed)
     if config.gradient_checkpointing:
         with_checkpointing(model)
     policy = Policy(model.to(device), tokenizer, config.max_context, mixed=mixed)
     if policy.unpacked_reason is not None:
         _log.warning("rows are padded to one length, which costs time: %s", policy.unpacked_reason)
     return policy
+
+
+def load_tokenizer(config: ModelConfig) -> Any:
+    """The tokenizer of a recipe's model, without its weights.
+
+    Raises:
+        UserError: none can be loaded from the path.
+    """
+    if config.tokenizer is None and config.path is not None:
+        return _load_tokenizer(_source(config.path, "model.path"))
+    return _load_tokenizer(config.tokenizer or _BYTES)
 
 
 def rotation_of(yarn: YarnConfig | None) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from gppo.policy.attention import packed_inputs, why_not_packed
 from gppo.policy.head import HeadFn, replaced_head, why_not_fused
 from gppo.policy.layout import layout_of
 from gppo.policy.logprobs import CoefficientFn, chunked_logprobs, single_pass_logprobs
+from gppo.policy.lora import adapter_state, has_adapters
 from gppo.policy.packing import Pack, micro_batches, pack_masked, pack_responses, packed_micro_batches
 from gppo.policy.segments import Layout
 from gppo.types import Batch, UserError
@@ -208,12 +209,18 @@ class Policy:
         padded = torch.zeros(mask_BT.shape, dtype=logprobs_N.dtype, device=logprobs_N.device)
         return padded.masked_scatter(mask_BT, logprobs_N), padded.masked_scatter(mask_BT, entropy_N)
 
+    def trained(self) -> dict[str, Tensor]:
+        """What training changes, of the model's ``state_dict``: all of it, or the adapters where it has some."""
+        return adapter_state(self.model) if has_adapters(self.model) else self.model.state_dict()
+
     def save(self, folder: Path, weights: dict[str, Tensor] | None = None) -> None:
         """Write weights (safetensors), configuration, tokenizer and chat template in the Hugging Face layout.
 
+        Of a model with adapters those alone are written, as peft writes them.
+
         Args:
             folder: where to.
-            weights: a copy of the model's ``state_dict`` to write instead of what it holds now.
+            weights: a copy of what ``trained`` gave, to write instead of what the model holds now.
         """
         self.model.save_pretrained(folder, state_dict=weights and dict(weights))  # type: ignore[operator]
         self.tokenizer.save_pretrained(folder)

@@ -1,14 +1,11 @@
 """The page: key facts, sections and charts put into one self-contained HTML file."""
 
-import json
-from base64 import b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any
 
-from gppo.report.headline import card_of, pairs_of
-from gppo.report.numbers import compact, count, duration, number, percent
+from gppo.report.headline import Card, card_of, pairs_of
+from gppo.report.numbers import compact, count, duration, number
+from gppo.report.pages import embedded_json, own_text, page_scripts, templates
 from gppo.report.reading import RunData
 from gppo.report.section import Section
 from gppo.report.sections import sections_of
@@ -16,60 +13,79 @@ from gppo.report.sections import sections_of
 Fact = tuple[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Script:
-    """A script of the page and the hash that lets the browser run it."""
-
-    text: str
-    hash: str
-
-
-def render(data: RunData, title: str | None = None) -> str:
+def render(data: RunData, title: str, *, microscope: str = "") -> str:
     """The report as HTML.
 
     Everything read from the run is escaped, and a content security policy lets only the page's own three scripts run
     and forbids every request.
+
+    Args:
+        data: what the run has.
+        title: the heading.
+        microscope: the name of the microscope's file beside this one; "" where there is none.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
-    from plotly.offline import get_plotlyjs
-
-    templates = Environment(
-        loader=PackageLoader("gppo.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    templates.filters |= {"percent": percent, "compact": compact, "count": count}
     pairs = pairs_of(data.evaluations)
-    sections = sections_of(data, pairs)
-
-    def own(name: str) -> str:
-        return templates.loader.get_source(templates, name)[0] if templates.loader else ""
-
-    scripts = {"theme": own("theme.js"), "plotly": get_plotlyjs(), "page": own("page.js")}
-    return templates.get_template("page.html.j2").render(
-        title=title or data.recipe.get("name") or data.folder.name,
+    return page_of(
+        title,
+        "gppo run report",
+        sections_of(data, pairs),
         notice=notice(data),
         facts=facts(data),
         cards=[card_of(pair) for pair in pairs],
-        sections=sections,
-        style=Markup(own("style.css")),
-        scripts={name: _script(text) for name, text in scripts.items()},
-        charts_json=Markup(embedded_json(figures(sections))),
+        microscope=microscope,
+    )
+
+
+def page_of(
+    title: str,
+    eyebrow: str,
+    sections: Sequence[Section],
+    *,
+    notice: str = "",
+    facts: Sequence[Fact] = (),
+    cards: Sequence[Card] = (),
+    microscope: str = "",
+) -> str:
+    """A page of sections with charts.
+
+    Args:
+        title: the heading.
+        eyebrow: the small line above it.
+        sections: in reading order.
+        notice: one sentence of warning, or "".
+        facts: names and values below the heading.
+        cards: headline numbers.
+        microscope: see ``render``.
+    """
+    from markupsafe import Markup
+    from plotly.offline import get_plotlyjs
+
+    scripts = {
+        "theme": own_text("templates/theme.js"),
+        "plotly": get_plotlyjs(),
+        "page": own_text("templates/page.js"),
+    }
+    return (
+        templates()
+        .get_template("page.html.j2")
+        .render(
+            title=title,
+            eyebrow=eyebrow,
+            notice=notice,
+            facts=facts,
+            cards=cards,
+            sections=sections,
+            microscope=microscope,
+            style=Markup(own_text("templates/style.css")),
+            scripts=page_scripts(scripts),
+            charts_json=Markup(embedded_json(figures(sections))),
+        )
     )
 
 
 def figures(sections: Sequence[Section]) -> dict[str, Any]:
     """Chart id -> plotly figure."""
     return {chart.id: chart.figure for section in sections for chart in section.charts}
-
-
-def embedded_json(value: Any) -> str:
-    """JSON that stays inert inside a script element: ``<``, ``>`` and ``&`` cannot end it or open another."""
-    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def facts(data: RunData) -> list[Fact]:
@@ -94,13 +110,6 @@ def notice(data: RunData) -> str:
     if data.rl and len(data.rl) < planned:
         return f"Not finished: {count(len(data.rl))} of {count(planned)} steps"
     return ""
-
-
-def _script(text: str) -> Script:
-    from markupsafe import Markup
-
-    digest = b64encode(sha256(text.encode()).digest()).decode()
-    return Script(Markup(text), f"sha256-{digest}")
 
 
 def _part(mapping: dict[str, Any], key: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from gppo.report.beside import Beside, beside_each_other
 from gppo.report.samples import Sample, samples_of
 from gppo.run import RunFolder
 from gppo.types import UserError
@@ -29,6 +30,7 @@ class RunData:
         funnel: "funnel" lines in order.
         evaluations: evaluation files without their per-sample lists, by step.
         samples: best and worst responses of the last saved step.
+        beside: responses to one problem beside each other.
     """
 
     folder: Path
@@ -41,6 +43,7 @@ class RunData:
     funnel: list[Line]
     evaluations: list[Line]
     samples: list[Sample]
+    beside: list[Beside]
 
 
 def read_run(folder: Path) -> RunData:
@@ -59,16 +62,17 @@ def read_run(folder: Path) -> RunData:
         recipe=_mapping(yaml.safe_load(recipe_text)),
         recipe_text=recipe_text,
         environment=_json(run.environment),
-        sft=_by_step(run.read_metrics("sft")),
-        rl=_by_step(run.read_metrics("rl")),
+        sft=by_step(run.read_metrics("sft")),
+        rl=by_step(run.read_metrics("rl")),
         info=info,
         funnel=list(run.read_metrics("funnel")),
         evaluations=_evaluations(run.evaluations),
         samples=samples_of(run.rollouts),
+        beside=beside_each_other(run.rollouts),
     )
 
 
-def _by_step(lines: list[Line]) -> list[Line]:
+def by_step(lines: list[Line]) -> list[Line]:
     """One line a step, in order. A resumed run repeats steps: what was written last is what counted."""
     last = {line["step"]: line for line in lines if isinstance(line.get("step"), int)}
     return [last[step] for step in sorted(last)]

@@ -69,7 +69,7 @@ def samples_of(folder: Path) -> list[Sample]:
     best = _distinct(sorted(judged, key=lambda row: (-row.reward, len(row.response_ids))))
     chosen = {id(row) for row in best}
     worst = _distinct([row for row in sorted(judged, key=lambda row: row.reward) if id(row) not in chosen])
-    return [_sample("best", row) for row in best] + [_sample("worst", row) for row in worst]
+    return [sample_of("best", row) for row in best] + [sample_of("worst", row) for row in worst]
 
 
 def split_thinking(prompt: str, response: str) -> tuple[str, str, bool]:
@@ -105,7 +105,8 @@ def _distinct(rows: Sequence[RolloutRow]) -> list[RolloutRow]:
     return chosen + [row for row in rows if id(row) not in taken][: SHOWN - len(chosen)]
 
 
-def _sample(kind: str, row: RolloutRow) -> Sample:
+def sample_of(kind: str, row: RolloutRow) -> Sample:
+    """A response as the page shows it."""
     thinking, answer, closed = split_thinking(row.prompt_text, row.response_text)
     return Sample(
         kind=kind,

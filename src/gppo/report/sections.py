@@ -44,10 +44,10 @@ def samples(data: RunData) -> Section | None:
     if not data.samples:
         return None
     lead = (
-        f"The highest and the lowest rewards of step {data.samples[0].step}, the last one saved. "
-        "Reasoning is folded; open it to read along."
+        "Responses to one problem beside each other, then the highest and the lowest rewards of step "
+        f"{data.samples[0].step}, the last one saved. Reasoning is folded; open it to read along."
     )
-    return Section("samples", "Samples", lead, extra={"samples": data.samples})
+    return Section("samples", "Samples", lead, extra={"samples": data.samples, "beside": data.beside})
 
 
 def setup(data: RunData) -> Section | None:

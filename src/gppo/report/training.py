@@ -16,6 +16,13 @@ QUADRANTS = (
     Series("clip_negative_low", "A < 0, ratio low", "--q-negative-low"),
     Series("clip_negative_high", "A < 0, ratio high", "--q-negative-high"),
 )
+MIX = (
+    Series("correct", "correct", "--after"),
+    Series("wrong", "wrong", "--before"),
+    Series("unparsable", "no answer found", "--warn"),
+    Series("timeout", "too slow to judge", "--q-positive-low"),
+    Series("infra", "judge failed", "--q-positive-high"),
+)
 SECONDS = (
     Series("seconds_generate", "generate", "--accent"),
     Series("seconds_judge", "judge", "--warn"),
@@ -52,6 +59,15 @@ def learning(data: RunData) -> Section | None:
                 share=True,
             ),
             data.evaluations,
+        ),
+        curves(
+            "mix",
+            "What became of the responses",
+            "Shares of all responses of a step, by the judge's verdict.",
+            [_mix(row) for row in data.rl],
+            [one for one in MIX if any(_mix(row).get(one.key) for row in data.rl)],
+            share=True,
+            stacked=True,
         ),
         curves(
             "groups",
@@ -161,6 +177,13 @@ def health(data: RunData) -> Section | None:
             [Series("kl_old", "KL", "--accent")],
         ),
         curves(
+            "kl-ref",
+            "Distance from the reference model",
+            "KL in nats a token to the model that the KL penalty holds on to.",
+            rl,
+            [Series("kl_ref", "KL", "--accent")],
+        ),
+        curves(
             "ratio",
             "Probability ratio",
             "Percentiles over tokens; 1 is unchanged, a wide band means stale samples.",
@@ -245,6 +268,18 @@ def _with_evaluations(chart: Chart | None, evaluations: Sequence[Line]) -> Chart
 def _mean(rows: Sequence[Line], key: str) -> float | None:
     values = [value for row in rows if (value := number(row.get(key))) is not None]
     return sum(values) / len(values) if values else None
+
+
+def _mix(row: Line) -> Line:
+    """Shares of all responses by verdict; correct_share is of the judged ones."""
+    names = ("unparsable", "timeout", "infra")
+    others = {name: number(row.get(f"{name}_share")) or 0.0 for name in names}
+    right = number(row.get("correct_share"))
+    if right is None:
+        return {"step": row["step"]}
+    correct = right * (1 - others["infra"])
+    wrong = max(0.0, 1 - correct - sum(others.values()))
+    return {"step": row["step"], "stage": row.get("stage"), "correct": correct, "wrong": wrong, **others}
 
 
 def _rest(row: Line) -> float | None:

@@ -63,10 +63,12 @@ def rollout_rows(
     for group, parts in zip(experience.groups, experience.parts, strict=True):
         for g, (rollout, verdict) in enumerate(zip(group.rollouts, group.verdicts, strict=True)):
             b = row_of.get(id(rollout))
-            tokens: dict[str, Any] = dict.fromkeys(("update_logprobs", "entropy", "coefficient"))
+            tokens: dict[str, Any] = dict.fromkeys(("old_logprobs", "update_logprobs", "entropy", "coefficient"))
             if b is not None and update is not None and update.learned_B[b]:
                 length = len(rollout.response_ids)
+                old = update.old_BT[b, :length]
                 tokens = {
+                    "old_logprobs": None if np.array_equal(old, rollout.sampled_logprobs) else old,
                     "update_logprobs": update.logprobs_BT[b, :length],
                     "entropy": update.entropy_BT[b, :length],
                     "coefficient": update.coefficients_BT[b, :length],

@@ -17,6 +17,7 @@ class Seen:
     advantages: list[Tensor] = field(default_factory=list)
     weights: list[Tensor] = field(default_factory=list)
     entropy: list[Tensor] = field(default_factory=list)
+    kl_ref: list[Tensor] = field(default_factory=list)
     grad_norms: list[float] = field(default_factory=list)
 
     def flat(self, name: str) -> Tensor:
@@ -25,7 +26,7 @@ class Seen:
 
     def add(self, other: "Seen") -> None:
         """Take what another mini-batch showed."""
-        for name in ("log_ratio", "advantages", "weights", "entropy"):
+        for name in ("log_ratio", "advantages", "weights", "entropy", "kl_ref"):
             getattr(self, name).extend(getattr(other, name))
 
 

@@ -14,6 +14,7 @@ from gppo.objectives import (
     TokenFields,
     default_params,
     get_objective,
+    kl_value,
     lm_weights,
     token_coefficients,
     token_norms,
@@ -34,6 +35,7 @@ class Update:
     Args:
         metrics: for the step's line in metrics.jsonl.
         logprobs_BT: float32, nats, as the last update saw each token.
+        old_BT: float32, nats, what ratios were against.
         entropy_BT: float32, nats.
         coefficients_BT: float32, of the last update.
         learned_B: bool, rows that an update learned from; the fields of the others are 0.
@@ -41,6 +43,7 @@ class Update:
 
     metrics: dict[str, float]
     logprobs_BT: np.ndarray
+    old_BT: np.ndarray
     entropy_BT: np.ndarray
     coefficients_BT: np.ndarray
     learned_B: np.ndarray
@@ -133,6 +136,8 @@ class Updater:
             entropy_BT=seen.flat("entropy"),
             **self.epsilons,
         )
+        if len(kl_ref_N := seen.flat("kl_ref")):
+            metrics["kl_ref"] = float(kl_ref_N.double().mean())
         finite = [norm for norm in seen.grad_norms if np.isfinite(norm)]
         metrics |= {
             "grad_norm": float(np.mean(finite)) if finite else float("nan"),
@@ -143,7 +148,7 @@ class Updater:
             **(mismatch or {"mismatch_mean": float("nan"), "mismatch_max": float("nan")}),
         }
         logprobs_BT, entropy_BT, c_BT = (outputs[key].numpy() for key in ("logprobs", "entropy", "c"))
-        return Update(metrics, logprobs_BT, entropy_BT, c_BT, learned_B)
+        return Update(metrics, logprobs_BT, fixed.old_BT.numpy(), entropy_BT, c_BT, learned_B)
 
     def _counts(self, batch: Batch, rows: np.ndarray) -> bool:
         """Whether any row has a part in the policy gradient, be it with an advantage of 0, or in the LM loss."""
@@ -240,6 +245,8 @@ class Updater:
         seen.advantages.append(fields.advantages[learned_bt].cpu())
         seen.weights.append(w_bt[learned_bt].cpu())
         seen.entropy.append(entropy_bt[learned_bt].cpu())
+        if fields.ref_logprobs is not None:
+            seen.kl_ref.append(kl_value(logprobs_bt, fields.ref_logprobs)[learned_bt].cpu())
 
 
 def _trusted(mismatch: dict[str, float]) -> bool:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from gppo.policy.chat import encode_prompt
-from gppo.types import Problem, Rollout, SamplingSettings
+from gppo.types import Message, Problem, Rollout, SamplingSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +18,13 @@ class Request:
         problem_id: names the prompt; part of the key of its random numbers.
         prompt_ids: int64 [S].
         samples: indices of the samples; each has random numbers of its own.
+        messages: the prompt as turns, for a server that makes its tokens itself; ``prompt_ids`` is then empty.
     """
 
     problem_id: str
     prompt_ids: np.ndarray
     samples: tuple[int, ...]
+    messages: tuple[Message, ...] = ()
 
 
 class Sampler(Protocol):
@@ -55,7 +57,13 @@ class Sampler(Protocol):
 def requests_for(
     tokenizer: Any, problems: Sequence[Problem], samples: int, max_prompt_tokens: int
 ) -> tuple[list[Request], list[Problem]]:
-    """Requests for G samples of each problem, and the problems whose prompts are too long (left out)."""
+    """Requests for G samples of each problem, and the problems whose prompts are too long (left out).
+
+    Without a tokenizer they hold the turns, and nobody knows here which are too long.
+    """
+    if tokenizer is None:
+        nothing = np.zeros(0, dtype=np.int64)
+        return [Request(problem.id, nothing, tuple(range(samples)), problem.prompt) for problem in problems], []
     requests, too_long = [], []
     for problem in problems:
         prompt_ids = encode_prompt(tokenizer, problem.prompt)

@@ -4,13 +4,17 @@ from gppo.run.environment import describe_environment
 from gppo.run.folder import RunFolder
 from gppo.run.progress import Bar, progress
 from gppo.run.rollouts import SCHEMA, RolloutRow, read_rollouts, rollout_path, rollout_steps, write_rollouts
+from gppo.run.trackers import Tracker, check_trackers, open_trackers
 
 __all__ = [
     "SCHEMA",
     "Bar",
     "RolloutRow",
     "RunFolder",
+    "Tracker",
+    "check_trackers",
     "describe_environment",
+    "open_trackers",
     "progress",
     "read_rollouts",
     "rollout_path",

@@ -7,8 +7,12 @@ from typing import Any
 #: Changing these leaves what the model learns as it is, so a run goes on with them. ``*`` stands for any text.
 SAFE_KEYS = (
     "run_dir",  # the folder was moved
+    "trackers",  # look on
+    "trackers.*",
     "evaluate",  # measures, never trains
     "evaluate.*",
+    "distill",  # asks a teacher: what is asked for decides which kept answers fit
+    "distill.*",
     "sft.save_every",
     "sft.keep_checkpoints",
     "sft.optimizer.max_bad_updates",

@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,12 @@ from gppo.run.changes import differing_keys, rounding_changes, unsafe_changes
 from gppo.run.environment import describe_environment
 from gppo.run.lock import lock_folder
 from gppo.run.metrics import append_metrics, read_metrics, truncate_metrics
+from gppo.run.trackers import Tracker
 from gppo.types import GppoError, UserError
 from gppo.types.files import atomic_file, full_disk_as_error, json_line
 
 logger = logging.getLogger(__name__)
-_REPORT_SECONDS = 600.0  # nobody writes a report for so long
+_REPORT_SECONDS = 600.0  # nobody writes a page for so long
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +30,11 @@ class RunFolder:
 
     Args:
         path: the folder that holds everything.
+        trackers: who else is told the metrics.
     """
 
     path: Path
+    trackers: tuple[Tracker, ...] = ()
 
     @classmethod
     def create(cls, path: str | Path, recipe_yaml: str, *, fresh: bool = False) -> "RunFolder":
@@ -110,9 +113,22 @@ class RunFolder:
         """The page to look at."""
         return self.path / "report.html"
 
+    @property
+    def microscope(self) -> Path:
+        """The page on which responses are read token by token."""
+        return self.path / "microscope.html"
+
+    def tracked(self, trackers: tuple[Tracker, ...]) -> "RunFolder":
+        """The same run, whose metrics go to the trackers too, those that are there to begin with."""
+        run = replace(self, trackers=trackers)
+        run._rewind()
+        return run
+
     def log(self, kind: str, **values: Any) -> None:
-        """Append one line to the metrics; see ``append_metrics``."""
+        """Append one line to the metrics, and tell the trackers; see ``append_metrics``."""
         append_metrics(self.metrics, kind, values)
+        for tracker in self.trackers:
+            tracker.log({"kind": kind, **values})
 
     def read_metrics(self, kind: str | None = None) -> list[dict[str, Any]]:
         """The metrics of one kind, or all; see ``gppo.run.metrics.read_metrics``."""
@@ -120,7 +136,15 @@ class RunFolder:
 
     def truncate_metrics(self, keep: Callable[[dict[str, Any]], bool]) -> int:
         """Keep only some lines of the metrics; see ``gppo.run.metrics.truncate_metrics``."""
-        return truncate_metrics(self.metrics, keep)
+        gone = truncate_metrics(self.metrics, keep)
+        if gone:
+            self._rewind()
+        return gone
+
+    def _rewind(self) -> None:
+        lines = self.read_metrics() if self.trackers else []
+        for tracker in self.trackers:
+            tracker.rewind(lines)
 
     def _refuse_what_is_no_run(self) -> None:
         if self.path.exists() and not self.path.is_dir():
@@ -177,10 +201,10 @@ class RunFolder:
         return bool(self.read_metrics(section)) or (folder.is_dir() and any(folder.iterdir()))
 
     def _clear_away(self) -> None:
-        """Remove what a killed process was writing. Only a report may be someone else's, who is writing it now."""
+        """Remove what a killed process was writing. Only a page may be someone else's, who is writing it now."""
         for folder in (self.path, self.rollouts, self.evaluations):
             for left in folder.glob(".*.tmp"):
-                ours = not left.name.startswith(f".{self.report.name}")
+                ours = not left.name.startswith((f".{self.report.name}", f".{self.microscope.name}"))
                 if ours or time.time() - left.stat().st_mtime > _REPORT_SECONDS:
                     left.unlink(missing_ok=True)
 

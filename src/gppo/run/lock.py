@@ -37,3 +37,15 @@ def lock_folder(folder: Path) -> None:
         return
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+
+
+def holder(folder: Path) -> int | None:
+    """The number of the process that works in the folder, None where none on this machine does. Takes no lock."""
+    try:
+        number = int((folder / LOCK).read_text(encoding="ascii"))
+        os.kill(number, 0)  # signal 0 asks only
+    except PermissionError:
+        return number  # it lives and is another user's
+    except (OSError, ValueError):
+        return None
+    return number

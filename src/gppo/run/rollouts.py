@@ -24,6 +24,7 @@ SCHEMA = pa.schema(
         pa.field("prompt_ids", pa.list_(pa.int32()), nullable=False),
         pa.field("response_ids", pa.list_(pa.int32()), nullable=False),
         pa.field("sampled_logprobs", pa.list_(pa.float32()), nullable=False),
+        pa.field("old_logprobs", pa.list_(pa.float32())),
         pa.field("update_logprobs", pa.list_(pa.float32())),
         pa.field("entropy", pa.list_(pa.float32())),
         pa.field("advantage", pa.float64(), nullable=False),
@@ -39,7 +40,7 @@ SCHEMA = pa.schema(
     ]
 )
 _LISTS = tuple(field.name for field in SCHEMA if pa.types.is_list(field.type))
-_PER_TOKEN = ("sampled_logprobs", "update_logprobs", "entropy", "coefficient")
+_PER_TOKEN = ("sampled_logprobs", "old_logprobs", "update_logprobs", "entropy", "coefficient")
 _NAME = re.compile(r"step-(\d{6,})\.parquet")
 
 
@@ -57,7 +58,8 @@ class RolloutRow:
         prompt_ids: int32 [S].
         response_ids: int32 [T], the stop token included.
         sampled_logprobs: float32 [T], nats, of the distribution that was sampled from.
-        update_logprobs: float32 [T], nats, under the weights just before the last update; None for a dropped group.
+        update_logprobs: float32 [T], nats, under the weights just before the last update that saw this response: of its
+            mini-batch in the last epoch. What earlier epochs saw is not kept. None for a dropped group.
         entropy: float32 [T], nats, at the same time; None for a dropped group.
         advantage: 0 for a dropped group.
         coefficient: float32 [T], what multiplied the gradient of each log-probability; None for a dropped group.
@@ -69,6 +71,8 @@ class RolloutRow:
         rule: what decided.
         ground_truth: the reference answer.
         difficulty: the problem's label, "" where unknown.
+        old_logprobs: float32 [T], nats, what ratios were against where the trainer computed them anew; None where that
+            were ``sampled_logprobs``.
     """
 
     step: int
@@ -92,6 +96,7 @@ class RolloutRow:
     rule: str
     ground_truth: str
     difficulty: str
+    old_logprobs: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         for name in _PER_TOKEN:
@@ -151,14 +156,46 @@ def read_rollouts(folder: Path, step: int) -> list[RolloutRow]:
     try:
         table = pq.read_table(path, schema=SCHEMA)
     except (pa.ArrowException, OSError) as error:
-        reason = str(error).partition("\n")[0]
-        raise GppoError(f"{path}: damaged ({reason}); remove it and run the same command again") from error
+        raise _damaged(path, error) from error
     columns: dict[str, list[Any]] = {
         field.name: _arrays(table[field.name]) if field.name in _LISTS else table[field.name].to_pylist()
         for field in SCHEMA
     }
     names = [field.name for field in fields(RolloutRow)]
     return [RolloutRow(**{name: columns[name][i] for name in names}) for i in range(table.num_rows)]
+
+
+def first_rollout(folder: Path, step: int) -> dict[str, Any]:
+    """What can be read of a step's first response: step, problem_id, response_text, reward, verdict. Cheap.
+
+    {} where the file went away meanwhile, as a run that goes on from an earlier step removes it.
+    """
+    columns = ["step", "problem_id", "response_text", "reward", "verdict"]
+    try:
+        with pq.ParquetFile(rollout_path(folder, step)) as file:
+            first = next(file.iter_batches(batch_size=1, columns=columns), None)
+    except (pa.ArrowException, OSError):
+        return {}
+    return first.to_pylist()[0] if first is not None and first.num_rows else {}
+
+
+def problems_of(folder: Path, step: int) -> list[str]:
+    """The problems of a step's groups, in their order. Reads nothing else of the file.
+
+    Raises:
+        GppoError: the file is damaged.
+    """
+    path = rollout_path(folder, step)
+    try:
+        found = pq.read_table(path, columns=["problem_id"])["problem_id"]
+    except (pa.ArrowException, OSError) as error:
+        raise _damaged(path, error) from error
+    return found.unique().to_pylist()
+
+
+def _damaged(path: Path, error: Exception) -> GppoError:
+    reason = str(error).partition("\n")[0]
+    return GppoError(f"{path}: damaged ({reason}); remove it and run the same command again")
 
 
 def _arrays(column: pa.ChunkedArray) -> list[np.ndarray | None]:

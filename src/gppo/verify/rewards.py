@@ -29,8 +29,8 @@ def math_reward(prompts: Sequence[Any], completions: Sequence[Any], **columns: A
         raise UserError(f"math_reward finds no reference answers; the data set needs a column {', '.join(_COLUMNS)}")
     rewards: list[float | None] = []
     for prompt, completion, gold in zip(prompts, completions, columns[column], strict=True):
-        opened = _text(prompt).rstrip().endswith(OPEN_TAG)
-        verdict = verify(str(gold), _text(completion), prompt_opened=opened)
+        opened = completion_text(prompt).rstrip().endswith(OPEN_TAG)
+        verdict = verify(str(gold), completion_text(completion), prompt_opened=opened)
         rewards.append(None if verdict.status == "infra" else RIGHT if verdict.correct else WRONG)
     return rewards
 
@@ -58,7 +58,8 @@ def compute_score(
     }
 
 
-def _text(message: Any) -> str:
+def completion_text(message: Any) -> str:
+    """What a prompt or a completion of TRL says: the text itself, or the last turn of a chat."""
     if isinstance(message, str):
         return message
     return str(message[-1]["content"]) if message else ""

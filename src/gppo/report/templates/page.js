@@ -9,7 +9,12 @@
 
   // Colours are written as names of CSS variables, so that one figure serves both themes.
   const paint = (value, css) => {
-    if (typeof value === "string") return value.startsWith("--") ? css.getPropertyValue(value).trim() : value;
+    if (typeof value === "string") {
+      if (!value.startsWith("--")) return value;
+      // "-band" is the same colour, thin: the space around a curve.
+      const tone = css.getPropertyValue(value.replace(/-band$/, "")).trim();
+      return value.endsWith("-band") ? `${tone}2e` : tone;
+    }
     if (Array.isArray(value)) return value.map((inner) => paint(inner, css));
     if (value && typeof value === "object")
       return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, paint(inner, css)]));

@@ -16,6 +16,7 @@ from torch.nn import functional as F  # noqa: N812  (the field's own name)
 
 from gppo.policy import Policy
 from gppo.policy.head import is_plain
+from gppo.policy.lora import LowRank, linear, low_rank
 from gppo.rollout.local.draw import tempered_draw
 
 _FAMILY = ("qwen3", "qwen2", "llama")
@@ -44,20 +45,20 @@ class Layer(NamedTuple):
     """The parameters of one layer."""
 
     norm_in: Tensor
-    q: Tensor
+    q: Tensor | LowRank
     q_bias: Tensor | None
-    k: Tensor
+    k: Tensor | LowRank
     k_bias: Tensor | None
-    v: Tensor
+    v: Tensor | LowRank
     v_bias: Tensor | None
     q_norm: Tensor | None
     k_norm: Tensor | None
-    o: Tensor
+    o: Tensor | LowRank
     o_bias: Tensor | None
     norm_mid: Tensor
-    gate: Tensor
-    up: Tensor
-    down: Tensor
+    gate: Tensor | LowRank
+    up: Tensor | LowRank
+    down: Tensor | LowRank
 
 
 class Weights(NamedTuple):
@@ -78,32 +79,35 @@ def shape_of(policy: Policy) -> Shape:
 
 
 def weights_of(policy: Policy) -> Weights:
-    """The parameters of a model of the family; of a mixed policy its matrices are copied, else nothing is."""
+    """The parameters of a model of the family; of a mixed policy its matrices are copied, else nothing large is."""
     base: Any = policy.model.model
     layers = []
 
     def low(parameter: Tensor | None) -> Any:
         return None if parameter is None else parameter.to(policy.compute_dtype)
 
+    def matrix(projection: Any) -> Any:
+        return low_rank(projection) or low(projection.weight)
+
     for layer in base.layers:
         attention, mlp = layer.self_attn, layer.mlp
         layers.append(
             Layer(
                 norm_in=layer.input_layernorm.weight,
-                q=low(attention.q_proj.weight),
+                q=matrix(attention.q_proj),
                 q_bias=low(attention.q_proj.bias),
-                k=low(attention.k_proj.weight),
+                k=matrix(attention.k_proj),
                 k_bias=low(attention.k_proj.bias),
-                v=low(attention.v_proj.weight),
+                v=matrix(attention.v_proj),
                 v_bias=low(attention.v_proj.bias),
                 q_norm=attention.q_norm.weight if hasattr(attention, "q_norm") else None,
                 k_norm=attention.k_norm.weight if hasattr(attention, "k_norm") else None,
-                o=low(attention.o_proj.weight),
+                o=matrix(attention.o_proj),
                 o_bias=low(attention.o_proj.bias),
                 norm_mid=layer.post_attention_layernorm.weight,
-                gate=low(mlp.gate_proj.weight),
-                up=low(mlp.up_proj.weight),
-                down=low(mlp.down_proj.weight),
+                gate=matrix(mlp.gate_proj),
+                up=matrix(mlp.up_proj),
+                down=matrix(mlp.down_proj),
             )
         )
     return Weights(base.embed_tokens.weight, layers, base.norm.weight, low(policy.head.weight), low(policy.head.bias))
@@ -154,9 +158,6 @@ def logits_after(
 
     def norm(x: Tensor, weight: Tensor) -> Tensor:
         return F.rms_norm(x.to(weight.dtype), weight.shape, weight, shape.epsilon)
-
-    def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        return F.linear(x.to(weight.dtype), weight, bias)
 
     def rotate(x_BhD: Tensor) -> Tensor:
         first, second = x_BhD.chunk(2, dim=-1)
@@ -241,5 +242,6 @@ def _projections(layer: Any) -> tuple[nn.Module, ...]:
 
 
 def _whole(projection: nn.Module) -> bool:
-    """Whether its weight is all there is to it: no adapter, not quantised, not sharded over processes."""
-    return is_plain(projection) and type(projection.weight) is nn.Parameter
+    """Whether a weight, an adapter and a bias are all there is to it: not quantised, not sharded over processes."""
+    plain = getattr(projection, "base_layer", projection) if low_rank(projection) else projection
+    return is_plain(plain) and type(plain.weight) is nn.Parameter

@@ -1,0 +1,70 @@
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path += [str(Path(__file__).parents[2] / room) for room in ("endpoint", "chaos")]
+from chaos_kills import ForkServer
+from endpoint_world import CONTEXT, PROBLEMS, taught
+from vllm_server import VLLMServer
+
+from gppo.config import TinyConfig
+from gppo.policy import Policy
+from gppo.records import write_problems
+
+#: vLLM's attention on a CPU knows heads of 32 numbers and more.
+SHAPE = TinyConfig(hidden_size=64, layers=2, heads=2, kv_heads=1)
+
+
+@pytest.fixture(scope="session")
+def vllm_python() -> Path:
+    """The interpreter of vLLM's environment. It lives beside the core's, whose libraries it does not want."""
+    python = os.environ.get("GPPO_VLLM_PYTHON")
+    if not python:
+        pytest.skip("GPPO_VLLM_PYTHON names no interpreter that has vLLM; `make test-vllm` makes one")
+    found = subprocess.run([python, "-c", "import vllm"], capture_output=True, text=True, check=False)
+    if found.returncode:
+        pytest.skip(f"{python} cannot import vllm: {(found.stderr.strip().splitlines() or ['no reason given'])[-1]}")
+    return Path(python)
+
+
+@pytest.fixture(scope="session")
+def policy(tmp_path_factory: pytest.TempPathFactory) -> Policy:
+    torch.set_num_threads(1)
+    return taught(tmp_path_factory.mktemp("taught"), shape=SHAPE)
+
+
+@pytest.fixture(scope="session")
+def model(policy: Policy, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model as a folder: weights, fast tokenizer, chat template."""
+    folder = tmp_path_factory.mktemp("model")
+    policy.save(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def vllm(vllm_python: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VLLMServer]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = tmp_path_factory.mktemp("vllm") / "log.txt"
+    with VLLMServer(vllm_python, model, port, log, CONTEXT) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def commands() -> Iterator[ForkServer]:
+    with ForkServer() as server:
+        yield server
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    path = tmp_path / "problems.jsonl"
+    write_problems(path, PROBLEMS)
+    return path
