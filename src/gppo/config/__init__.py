@@ -21,6 +21,7 @@ from gppo.config.rl import (
     StageSettings,
 )
 from gppo.config.sft import SFTConfig
+from gppo.config.vllm import VLLMConfig
 
 __all__ = [
     "BudgetConfig",
@@ -47,6 +48,7 @@ __all__ = [
     "StageConfig",
     "StageSettings",
     "TinyConfig",
+    "VLLMConfig",
     "dump_recipe",
     "load_recipe",
     "require",

@@ -24,6 +24,8 @@ SAFE_KEYS = (
     "rl.optimizer.max_bad_updates",
     "rl.reward.judge_workers",
     "rl.reward.max_infra_share",
+    "vllm",  # where vLLM is and what it may use
+    "vllm.*",
 )
 
 #: Changing these changes in which order numbers are added up: the run goes on, equal to the uninterrupted one but for
