@@ -127,7 +127,7 @@ def demo(
 
 @app.command()
 def curate(recipe_file: RecipeFile, overrides: Overrides = None, fresh: Fresh = False) -> None:
-    """Make training sets: exact duplicates and overlaps with evaluation sets out, every loss counted."""
+    """Make training sets by the recipe's steps, every loss counted. Run it again to go on after its last whole step."""
     from rich.console import Console
 
     from gppo.config import require
@@ -136,7 +136,8 @@ def curate(recipe_file: RecipeFile, overrides: Overrides = None, fresh: Fresh = 
 
     recipe, run = _start(recipe_file, overrides, fresh, "curate")
     for config in require(recipe, "curate"):
-        Console().print(funnel_table(curate_one(config, run)))
+        result = curate_one(config, run, seed=recipe.seed, device=recipe.device)
+        Console().print(funnel_table(result.title, result.funnel))
 
 
 @app.command()

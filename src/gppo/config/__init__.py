@@ -1,6 +1,6 @@
 """Recipes: one YAML file checked by strict models. The field descriptions are the reference."""
 
-from gppo.config.data import CurateConfig, SourceConfig
+from gppo.config.data import CurateConfig
 from gppo.config.evaluation import EvaluateConfig, EvaluationSet, SamplingConfig
 from gppo.config.load import dump_recipe, load_recipe, require
 from gppo.config.model import ModelConfig, TinyConfig
@@ -19,15 +19,22 @@ from gppo.config.rl import (
     StageSettings,
 )
 from gppo.config.sft import SFTConfig
+from gppo.config.sources import ColumnsConfig, Format, SourceConfig
+from gppo.config.steps import DecontaminateConfig, ExactDedupConfig, NearDedupConfig, StepConfig, files_of
 
 __all__ = [
+    "ColumnsConfig",
     "CorrectionConfig",
     "CurateConfig",
+    "DecontaminateConfig",
     "EvaluateConfig",
     "EvaluationSet",
+    "ExactDedupConfig",
+    "Format",
     "KLConfig",
     "LMLossConfig",
     "ModelConfig",
+    "NearDedupConfig",
     "ObjectiveConfig",
     "OptimizerConfig",
     "OverlongConfig",
@@ -40,8 +47,10 @@ __all__ = [
     "SourceConfig",
     "StageConfig",
     "StageSettings",
+    "StepConfig",
     "TinyConfig",
     "dump_recipe",
+    "files_of",
     "load_recipe",
     "require",
 ]

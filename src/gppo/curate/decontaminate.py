@@ -9,27 +9,28 @@ question contains, 1.0 for a copy and near 0 for a phrase.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 
 from gppo.curate.dedup import question
 from gppo.curate.normalise import normal_form, words
 from gppo.types import Problem
 
+#: A question that contains so much of an evaluation problem is a copy of it, however common its phrases are.
+COPY = 0.3
+
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A training record that meets an evaluation problem.
+    """An evaluation problem that a training question meets.
 
     Args:
-        record_id: the training record.
         evaluation_set: name of the evaluation set.
         problem_id: the evaluation problem.
-        gram: the first shared n-gram, or the whole text of a problem shorter than n words.
-        overlap: share of the problem's distinct n-grams that the record contains, in (0, 1].
+        gram: the first shared n-gram that counts, or the whole text of a problem shorter than n words.
+        overlap: share of the problem's distinct n-grams that the question contains, in (0, 1].
     """
 
-    record_id: str
     evaluation_set: str
     problem_id: str
     gram: str
@@ -80,21 +81,40 @@ def build_index(evaluation: Mapping[str, Iterable[Problem]], ngram: int = 9) -> 
     )
 
 
-def find_hits(record_id: str, text: str, index: OverlapIndex) -> list[Hit]:
-    """Every evaluation problem that the text of one training question meets, in the order of first meeting."""
+def shared_grams(text: str, index: OverlapIndex) -> list[str]:
+    """The distinct n-grams that the text of a training question shares with evaluation problems, in order; for a text
+    of fewer than n words its whole, where a short problem reads so."""
     found = _ngrams(words(text), index.ngram)
     if not found:
         whole = _whole(text)
-        return [Hit(record_id, *index.problems[at], gram=whole, overlap=1.0) for at in index.short.get(whole, ())]
+        return [whole] if whole in index.short else []
+    grams = index.grams
+    return list(dict.fromkeys(gram for gram in found if gram in grams))
+
+
+def hits_of(shared: Iterable[str], index: OverlapIndex, stop: Container[str] = ()) -> list[Hit]:
+    """Every evaluation problem that is met by a question with these shared grams, in the order of first meeting.
+
+    Args:
+        shared: of ``shared_grams``.
+        index: the evaluation problems.
+        stop: n-grams that are no evidence by themselves: a problem is met where another gram is shared too, or where
+            the question contains at least ``COPY`` of its n-grams, whichever they are.
+    """
     first: dict[int, str] = {}
-    shared: Counter[int] = Counter()
-    for gram in dict.fromkeys(gram for gram in found if gram in index.grams):
-        for at in index.grams[gram]:
+    proof: dict[int, str] = {}
+    count: Counter[int] = Counter()
+    for gram in shared:
+        for at in index.grams.get(gram) or index.short.get(gram, ()):
             first.setdefault(at, gram)
-            shared[at] += 1
+            if gram not in stop:
+                proof.setdefault(at, gram)
+            count[at] += 1
+    overlaps = {at: count[at] / index.sizes[at] for at in first}
     return [
-        Hit(record_id, *index.problems[at], gram=gram, overlap=shared[at] / index.sizes[at])
+        Hit(*index.problems[at], gram=proof.get(at, gram), overlap=overlaps[at])
         for at, gram in first.items()
+        if at in proof or overlaps[at] >= COPY
     ]
 
 

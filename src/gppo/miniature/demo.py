@@ -88,7 +88,8 @@ def _prepare_data(recipe: Recipe, run: RunFolder, console: Console) -> None:
     run.truncate_metrics(lambda line: False)  # a run that stopped here begins its data again
     write_world(run.path / "world", recipe.seed)
     for config in require(recipe, "curate"):
-        console.print(funnel_table(curate(config, run)))
+        result = curate(config, run, seed=recipe.seed)
+        console.print(funnel_table(result.title, result.funnel))
     run.log("info", data_ready=True, unseen_difficulties=list(UNSEEN_IN_RL))
 
 
