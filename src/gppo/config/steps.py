@@ -12,13 +12,13 @@ from gppo.config.sources import SourceConfig, differing_names
 class ExactDedupConfig(Strict):
     """Of records that ask (and answer) the same in normal form, the first stays."""
 
-    step: Literal["exact_dedup"]
+    step: Literal["exact_dedup"] = Field(description="Which step it is.")
 
 
 class NearDedupConfig(Strict):
     """Of records whose questions share most of their word n-grams, the first stays."""
 
-    step: Literal["near_dedup"]
+    step: Literal["near_dedup"] = Field(description="Which step it is.")
     threshold: float = Field(default=0.8, description="Jaccard similarity from which two are one.", gt=0, le=1)
     ngram: int = Field(default=3, description="Words in a row that are compared.", ge=1)
 
@@ -26,7 +26,7 @@ class NearDedupConfig(Strict):
 class DecontaminateConfig(Strict):
     """Questions that share n words in a row with an evaluation problem go."""
 
-    step: Literal["decontaminate"]
+    step: Literal["decontaminate"] = Field(description="Which step it is.")
     against: list[SourceConfig] = Field(
         description="Evaluation sets that must not leak into training; only their questions are read.", min_length=1
     )

@@ -11,7 +11,7 @@ Row = dict[str, Any]
 
 
 def mapped(config: SourceConfig, row: Row) -> Iterable[Row]:
-    """What a source's row is in our schema (``prompt``, ``ability``, ``reward_model``, or ``messages``): usually one row.
+    """A source's row in our schema (``prompt``, ``ability``, ``reward_model``; or ``messages``); mostly one row.
 
     Raises:
         BadRowError: a column is missing or holds something else than it should.
@@ -63,5 +63,7 @@ def value_at(row: Mapping[str, Any], name: str) -> Any:
         else:
             value = None
         if value is None:
-            raise BadRowError(f"no '{name}' (the row has {', '.join(row) or 'no keys'}); name another column, or fill it")
+            raise BadRowError(
+                f"no '{name}' (the row has {', '.join(row) or 'no keys'}); name another column, or fill it"
+            )
     return value

@@ -1,7 +1,7 @@
 """Exact duplicates: of several records with one key, the first stays.
 
-Memory is one 128-bit digest and one id for each distinct record, about 300 bytes; among a billion records the chance that two different ones share
-a digest is below 1e-20.
+Memory is one 128-bit digest and one id for each distinct record, about 300 bytes; among a billion records the chance
+that two different ones share a digest is below 1e-20.
 """
 
 import hashlib

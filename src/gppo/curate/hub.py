@@ -22,9 +22,7 @@ def iter_hub(config: SourceConfig) -> Iterator[tuple[int, dict[str, Any]]]:
         ) from error
     number = 0
     try:
-        rows = load_dataset(
-            config.hub, config.subset, split=config.split, revision=config.revision, streaming=True
-        )
+        rows = load_dataset(config.hub, config.subset, split=config.split, revision=config.revision, streaming=True)
         for number, row in enumerate(rows, start=1):
             yield number, plain(row, fallback=str)
     except Exception as error:  # it raises what its many readers raise

@@ -40,7 +40,8 @@ class Decontaminate:
             bench.notes.append(_keep_stop_grams(stop, bench))
         met = {row: hits for row, (_, grams) in shared.items() if (hits := hits_of(grams, index, stop))}
         for item in items if met else ():
-            if hits := met.get(item.row):
+            if item.row in met:
+                hits = met[item.row]
                 worst = max(hits, key=lambda hit: hit.overlap)
                 reason = f"shares {worst.overlap:.0%} with {worst.problem_id} of {worst.evaluation_set}: “{worst.gram}”"
                 yield Removed(item, "meets an evaluation problem", reason, {"hits": [asdict(hit) for hit in hits]})
@@ -58,8 +59,8 @@ class Decontaminate:
 def stop_grams(questions: Sequence[tuple[bytes, Sequence[str]]], index: OverlapIndex, least: int) -> dict[str, int]:
     """n-grams of evaluation problems that at least so many different questions use as a phrase, with their number.
 
-    A question that contains ``COPY`` or more of a problem with the gram is a copy of it and no witness: otherwise a leak
-    that stands in several sources would make itself boilerplate. Only n-grams count, never a whole short problem.
+    A question that contains ``COPY`` or more of a problem with the gram is a copy of it and no witness: otherwise a
+    leak that stands in several sources would make itself boilerplate. Only n-grams count, no whole short problem.
 
     Args:
         questions: (key, shared n-grams) of each question; those with one key are one question.
@@ -67,7 +68,7 @@ def stop_grams(questions: Sequence[tuple[bytes, Sequence[str]]], index: OverlapI
         least: questions.
     """
     documents: Counter[str] = Counter()
-    for grams in {key: grams for key, grams in questions}.values():
+    for grams in dict(questions).values():
         count = Counter(at for gram in grams for at in index.grams.get(gram, ()))
         copied = {at for at, shared in count.items() if shared / index.sizes[at] >= COPY}
         documents.update(gram for gram in grams if gram in index.grams and copied.isdisjoint(index.grams[gram]))

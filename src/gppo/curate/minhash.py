@@ -1,8 +1,8 @@
 """MinHash signatures of word n-grams and the bands that near-duplicates share.
 
-Two sets with Jaccard similarity s agree in one minimum of a random order with probability s, so in all r minima of a band
-with s^r, and in at least one of b bands with 1 - (1 - s^r)^b (Broder 1997; Leskovec, Rajaraman and Ullman, "Mining of
-Massive Datasets", section 3.4). Whoever shares a band is only a candidate: the caller compares the sets themselves.
+Two sets with Jaccard similarity s agree in one minimum of a random order with probability s, so in all r minima of a
+band with s^r, and in at least one of b bands with 1 - (1 - s^r)^b (Broder 1997; Leskovec, Rajaraman and Ullman, "Mining
+of Massive Datasets", section 3.4). Whoever shares a band is only a candidate: the caller compares the sets themselves.
 """
 
 import hashlib

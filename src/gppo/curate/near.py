@@ -49,7 +49,9 @@ class NearDedup:
                     verdicts[_key(item)] = like
             if like is not None:
                 similarity, other = like
-                reason = f"shares {similarity:.0%} of its {self.config.ngram}-grams with {other.record.id} of {other.source}"
+                reason = (
+                    f"shares {similarity:.0%} of its {self.config.ngram}-grams with {other.record.id} of {other.source}"
+                )
                 met = {"source": other.source, "id": other.record.id, "similarity": round(similarity, 4)}
                 yield Removed(item, "near duplicate", reason, met)
 

@@ -1,14 +1,14 @@
 """Sources in, one training set out, by the recipe's steps in their order.
 
 Rows stream from disk through each step, so that memory does not grow with what they say. In
-``<run>/curation/<set>`` are the rows as they were read, and for each step its ledger: what it removed or changed, and why.
-Everything there has a key made from the step, the files it reads and everything before it. A second start takes what has
-the right key and makes the rest, so a killed run ends with the same bytes as one that was left alone.
+``<run>/curation/<set>`` are the rows as they were read, and for each step its ledger: what it removed or changed, and
+why. Everything there has a key made from the step, the files it reads and everything before it. A second start takes
+what has the right key and makes the rest, so a killed run ends with the same bytes as one that was left alone.
 """
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any

@@ -84,7 +84,7 @@ def _extra_info(record_id: str, extra: Mapping[str, Any]) -> dict[str, Any]:
 
 def _write(path: Path, rows: Iterable[dict[str, Any]], fields: list[tuple[str, pa.DataType]]) -> int:
     suffix = suffix_of(path)
-    if suffix == ".jsonl.gz":
+    if suffix not in (".jsonl", ".parquet"):
         raise UserError(f"{path}: records are written as .jsonl or .parquet; change the name's end")
     with atomic_file(path) as file:
         if suffix == ".jsonl":
