@@ -76,8 +76,7 @@ def suite_of(tests: Any) -> dict[str, Any]:
 
 
 def check_suite(functional: str) -> dict[str, Any]:
-    """LeetCode's ``def check(candidate)`` full of asserts, with ``check(Solution().method)`` behind it: each assert is a
-    test of its own.
+    """LeetCode's ``def check(candidate)`` full of asserts, and ``check(Solution().method)``: each assert is a test.
 
     Raises:
         BadRowError: it is something else.
@@ -87,9 +86,7 @@ def check_suite(functional: str) -> dict[str, Any]:
         method = call.value.args[0].attr  # type: ignore[attr-defined]
         lines: Sequence[ast.stmt] = check.body  # type: ignore[attr-defined]
     except (SyntaxError, ValueError, AttributeError, IndexError) as error:
-        raise BadRowError(
-            "the tests are no check(candidate) that is called with Solution().method; mend them"
-        ) from error
+        raise BadRowError("the tests are no check(candidate) called with Solution().method; mend them") from error
     asserts = [f"candidate = Solution().{method}\n{ast.unparse(line)}" for line in lines]
     pieces = [_NODES + piece if "_node(" in piece else piece for piece in asserts]
     return {"asserts": pieces, "names": [f"Solution.{method}"], "prologue": USUAL_IMPORTS}
@@ -103,7 +100,7 @@ def _arguments(value: Any) -> str:
 
 
 def _values(outputs: list[Any]) -> list[str]:
-    """One JSON value for each call. APPS puts the returned value into a list of one, mostly in all tests of a problem."""
+    """One JSON value for each call. APPS puts the returned value into a list of one, in all tests of a problem."""
     if all(isinstance(output, list) and len(output) == 1 for output in outputs):
         outputs = [output[0] for output in outputs]
     return [output if isinstance(output, str) and _is_json(output) else json.dumps(output) for output in outputs]
