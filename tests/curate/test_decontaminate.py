@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gppo.curate.decontaminate import build_index, hits_of, shared_grams
+from gppo.curate.decontaminate import build_index, hits_of, meeting_of
 from gppo.types import Problem
 
 DATA = Path(os.environ.get("GPPO_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -18,7 +18,8 @@ def problem(text, id="p"):
 
 
 def find_hits(text, index):
-    return hits_of(shared_grams(text, index), index)
+    meeting = meeting_of(text, index)
+    return hits_of(meeting, index) if meeting else []
 
 
 NINE = "one two three four five six seven eight nine"
@@ -80,6 +81,28 @@ def test_each_evaluation_problem_that_is_met_is_named_once():
         ("a", "2", 1.0),
         ("b", "1", 0.5),
     ]
+
+
+def test_a_stop_gram_is_no_hit_by_itself_and_another_gram_or_a_copy_is():
+    index = build_index(
+        {"exam": [problem(f"alpha beta gamma {NINE} delta epsilon zeta eta theta iota kappa lambda mu nu xi")]}
+    )
+    phrase = meeting_of(f"other words {NINE} and more", index)
+    assert hits_of(phrase, index)
+    assert hits_of(phrase, index, {NINE}) == []
+    (longer,) = hits_of(meeting_of(f"other gamma {NINE} and more", index), index, {NINE})
+    assert longer.gram == "gamma one two three four five six seven eight"
+    (copy,) = hits_of(
+        meeting_of(f"beta gamma! not {NINE} delta epsilon zeta", index),
+        index,
+        {NINE, *_grams(NINE, "delta epsilon zeta")},
+    )
+    assert copy.overlap == pytest.approx(4 / 15)
+
+
+def _grams(*parts):
+    tokens = " ".join(parts).split()
+    return [" ".join(tokens[i : i + 9]) for i in range(len(tokens) - 8)]
 
 
 def test_only_what_the_user_asks_counts():

@@ -16,8 +16,10 @@ from gppo.curate.dedup import question
 from gppo.curate.normalise import normal_form, words
 from gppo.types import Problem
 
-#: A question that contains so much of an evaluation problem is a copy of it, however common its phrases are.
-COPY = 0.3
+#: A question with so much of an evaluation problem's pairs of neighbouring words is a copy of it, however common its
+#: phrases are. Of 975 older AIME problems none has more than 0.42 of one of AIME 2024; of 1,000 rewordings of AIME 2024
+#: with a quarter of the words changed none has less than 0.62.
+COPY = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class OverlapIndex:
         sizes: distinct n-grams of each problem; 1 for a short one.
         grams: n-gram -> positions of the problems that contain it.
         short: whole text of a short problem -> positions of the problems that read so.
+        pairs: distinct pairs of neighbouring words of each problem.
     """
 
     ngram: int
@@ -54,6 +57,20 @@ class OverlapIndex:
     sizes: tuple[int, ...]
     grams: Mapping[str, tuple[int, ...]]
     short: Mapping[str, tuple[int, ...]]
+    pairs: tuple[frozenset[str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Meeting:
+    """What a training question shares with evaluation problems.
+
+    Args:
+        grams: the distinct shared n-grams, in order; of a question shorter than n words its whole.
+        copied: positions of the problems that it contains ``COPY`` of.
+    """
+
+    grams: tuple[str, ...]
+    copied: frozenset[int]
 
 
 def build_index(evaluation: Mapping[str, Iterable[Problem]], ngram: int = 9) -> OverlapIndex:
@@ -62,10 +79,13 @@ def build_index(evaluation: Mapping[str, Iterable[Problem]], ngram: int = 9) -> 
     short: dict[str, list[int]] = defaultdict(list)
     problems: list[tuple[str, str]] = []
     sizes: list[int] = []
+    pairs: list[frozenset[str]] = []
     for name, members in evaluation.items():
         for problem in members:
             text = question(problem.prompt)
-            found = _ngrams(words(text), ngram)
+            tokens = words(text)
+            found = _ngrams(tokens, ngram)
+            pairs.append(frozenset(_ngrams(tokens, 2)))
             for gram in set(found):
                 grams[gram].append(len(problems))
             if not found:
@@ -78,43 +98,49 @@ def build_index(evaluation: Mapping[str, Iterable[Problem]], ngram: int = 9) -> 
         sizes=tuple(sizes),
         grams={gram: tuple(where) for gram, where in grams.items()},
         short={text: tuple(where) for text, where in short.items()},
+        pairs=tuple(pairs),
     )
 
 
-def shared_grams(text: str, index: OverlapIndex) -> list[str]:
-    """The distinct n-grams that the text of a training question shares with evaluation problems, in order; for a text
-    of fewer than n words its whole, where a short problem reads so."""
-    found = _ngrams(words(text), index.ngram)
+def meeting_of(text: str, index: OverlapIndex) -> Meeting | None:
+    """What the text of a training question shares with evaluation problems, None for nothing."""
+    tokens = words(text)
+    found = _ngrams(tokens, index.ngram)
     if not found:
         whole = _whole(text)
-        return [whole] if whole in index.short else []
+        return Meeting((whole,), frozenset(index.short[whole])) if whole in index.short else None
     grams = index.grams
-    return list(dict.fromkeys(gram for gram in found if gram in grams))
+    shared = dict.fromkeys(gram for gram in found if gram in grams)
+    if not shared:
+        return None
+    pairs = frozenset(_ngrams(tokens, 2))
+    met = {at for gram in shared for at in grams[gram]}
+    copied = (at for at in met if len(pairs & index.pairs[at]) >= COPY * len(index.pairs[at]))
+    return Meeting(tuple(shared), frozenset(copied))
 
 
-def hits_of(shared: Iterable[str], index: OverlapIndex, stop: Container[str] = ()) -> list[Hit]:
-    """Every evaluation problem that is met by a question with these shared grams, in the order of first meeting.
+def hits_of(meeting: Meeting, index: OverlapIndex, stop: Container[str] = ()) -> list[Hit]:
+    """Every evaluation problem that is met, in the order of first meeting.
 
     Args:
-        shared: of ``shared_grams``.
+        meeting: of the question.
         index: the evaluation problems.
         stop: n-grams that are no evidence by themselves: a problem is met where another gram is shared too, or where
-            the question contains at least ``COPY`` of its n-grams, whichever they are.
+            the question is a copy of it.
     """
     first: dict[int, str] = {}
     proof: dict[int, str] = {}
     count: Counter[int] = Counter()
-    for gram in shared:
+    for gram in meeting.grams:
         for at in index.grams.get(gram) or index.short.get(gram, ()):
             first.setdefault(at, gram)
             if gram not in stop:
                 proof.setdefault(at, gram)
             count[at] += 1
-    overlaps = {at: count[at] / index.sizes[at] for at in first}
     return [
-        Hit(*index.problems[at], gram=proof.get(at, gram), overlap=overlaps[at])
+        Hit(*index.problems[at], gram=proof.get(at, gram), overlap=count[at] / index.sizes[at])
         for at, gram in first.items()
-        if at in proof or overlaps[at] >= COPY
+        if at in proof or at in meeting.copied
     ]
 
 

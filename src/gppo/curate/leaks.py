@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from gppo.config import DecontaminateConfig
-from gppo.curate.decontaminate import COPY, OverlapIndex, build_index, hits_of, shared_grams
+from gppo.curate.decontaminate import Meeting, OverlapIndex, build_index, hits_of, meeting_of
 from gppo.curate.dedup import asked, question_key
 from gppo.curate.sources import open_sources, read_questions
 from gppo.curate.step import Bench, Items, Removed
@@ -32,13 +32,13 @@ class Decontaminate:
         shared = {}
         for item in items:
             text = asked(item.record)
-            if grams := shared_grams(text, index):
-                shared[item.row] = (question_key(text), grams)
+            if meeting := meeting_of(text, index):
+                shared[item.row] = (question_key(text), meeting)
         stop: Mapping[str, int] = {}
         if self.config.stop_grams is not None:
             stop = stop_grams(list(shared.values()), index, self.config.stop_grams)
             bench.notes.append(_keep_stop_grams(stop, bench))
-        met = {row: hits for row, (_, grams) in shared.items() if (hits := hits_of(grams, index, stop))}
+        met = {row: hits for row, (_, meeting) in shared.items() if (hits := hits_of(meeting, index, stop))}
         for item in items if met else ():
             if item.row in met:
                 hits = met[item.row]
@@ -56,22 +56,22 @@ class Decontaminate:
         return build_index(problems, self.config.ngram), words + unguarded
 
 
-def stop_grams(questions: Sequence[tuple[bytes, Sequence[str]]], index: OverlapIndex, least: int) -> dict[str, int]:
+def stop_grams(questions: Sequence[tuple[bytes, Meeting]], index: OverlapIndex, least: int) -> dict[str, int]:
     """n-grams of evaluation problems that at least so many different questions use as a phrase, with their number.
 
-    A question that contains ``COPY`` or more of a problem with the gram is a copy of it and no witness: otherwise a
-    leak that stands in several sources would make itself boilerplate. Only n-grams count, no whole short problem.
+    A question that is a copy of a problem with the gram is no witness: otherwise a leak that stands in several sources
+    would make itself boilerplate. Only n-grams count, never a whole short problem.
 
     Args:
-        questions: (key, shared n-grams) of each question; those with one key are one question.
+        questions: the key of each question and what it shares; those with one key are one question.
         index: the evaluation problems.
         least: questions.
     """
     documents: Counter[str] = Counter()
-    for grams in dict(questions).values():
-        count = Counter(at for gram in grams for at in index.grams.get(gram, ()))
-        copied = {at for at, shared in count.items() if shared / index.sizes[at] >= COPY}
-        documents.update(gram for gram in grams if gram in index.grams and copied.isdisjoint(index.grams[gram]))
+    for meeting in dict(questions).values():
+        documents.update(
+            gram for gram in meeting.grams if gram in index.grams and meeting.copied.isdisjoint(index.grams[gram])
+        )
     return {gram: number for gram, number in documents.most_common() if number >= least}
 
 
