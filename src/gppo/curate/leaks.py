@@ -39,12 +39,11 @@ class Decontaminate:
             stop = stop_grams(list(shared.values()), index, self.config.stop_grams)
             bench.notes.append(_keep_stop_grams(stop, bench))
         met = {row: hits for row, (_, meeting) in shared.items() if (hits := hits_of(meeting, index, stop))}
-        for item in items if met else ():
-            if item.row in met:
-                hits = met[item.row]
-                worst = max(hits, key=lambda hit: hit.overlap)
-                reason = f"shares {worst.overlap:.0%} with {worst.problem_id} of {worst.evaluation_set}: “{worst.gram}”"
-                yield Removed(item, "meets an evaluation problem", reason, {"hits": [asdict(hit) for hit in hits]})
+        for item in items.only(met) if met else ():
+            hits = met[item.row]
+            worst = max(hits, key=lambda hit: hit.overlap)
+            reason = f"shares {worst.overlap:.0%} with {worst.problem_id} of {worst.evaluation_set}: “{worst.gram}”"
+            yield Removed(item, "meets an evaluation problem", reason, {"hits": [asdict(hit) for hit in hits]})
 
     def _index(self, bench: Bench) -> tuple[OverlapIndex, str]:
         """The index, and in words what it was made from."""

@@ -6,7 +6,7 @@ steps there are.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,10 @@ class Spool:
         return self.count
 
     def __iter__(self) -> Iterator[Item]:
+        return self.only(range(len(self.removed)))
+
+    def only(self, rows: Container[int]) -> Iterator[Item]:
+        """One pass over the rows with these numbers."""
         changed = _Changed([ledger for ledger in self.ledgers if ledger.replaced])
         passed = 0
         row = -1
@@ -86,9 +90,10 @@ class Spool:
             for row, line in enumerate(file):
                 if self.removed[row]:
                     continue
-                source, *values = json.loads(line)
-                yield Item(row, source, record_of(changed.take(row) or values))
                 passed += 1
+                if row in rows:
+                    source, *values = json.loads(line)
+                    yield Item(row, source, record_of(changed.take(row) or values))
                 if self.bar is not None and not passed % 256:
                     self.bar.advance(256)
         if self.bar is not None:

@@ -5,7 +5,7 @@ A step never writes rows and never sees those that earlier steps removed. The pi
 step.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -70,6 +70,10 @@ class Items(Protocol):
 
     def __iter__(self) -> Iterator[Item]:
         """One pass."""
+        ...
+
+    def only(self, rows: Container[int]) -> Iterator[Item]:
+        """One pass over some of them, by their numbers; the others are not even decoded."""
         ...
 
     def __len__(self) -> int:
