@@ -132,12 +132,14 @@ def curate(recipe_file: RecipeFile, overrides: Overrides = None, fresh: Fresh = 
 
     from gppo.config import require
     from gppo.curate import curate as curate_one
-    from gppo.curate import funnel_table
+    from gppo.curate import funnel_table, write_page
 
     recipe, run = _start(recipe_file, overrides, fresh, "curate")
+    results = []
     for config in require(recipe, "curate"):
-        result = curate_one(config, run, seed=recipe.seed, device=recipe.device)
-        Console().print(funnel_table(result.title, result.funnel))
+        results.append(curate_one(config, run, seed=recipe.seed, device=recipe.device))
+        Console().print(funnel_table(results[-1].title, results[-1].funnel))
+    typer.echo(f"Page: {write_page(run.path, results)}")
 
 
 @app.command()

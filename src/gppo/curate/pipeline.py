@@ -20,6 +20,7 @@ from gppo.curate.sources import Source, file_name, kind_of, open_sources, read_s
 from gppo.curate.spool import Spool, plain_record, write_spool
 from gppo.curate.step import Bench, Item, Kind, Training
 from gppo.curate.steps import step_of
+from gppo.curate.tally import Tally
 from gppo.records import Conversation, write_conversations, write_problems
 from gppo.run import Bar, RunFolder, progress
 from gppo.run.fingerprint import fingerprint
@@ -59,6 +60,8 @@ class CurateResult:
         folder: the rows as read, and the ledger of every step.
         funnel: the steps, in order.
         spool: the rows that are left.
+        read: what the sources held.
+        tally: counts of the rows that are left.
     """
 
     name: str
@@ -67,6 +70,8 @@ class CurateResult:
     folder: Path
     funnel: tuple[FunnelStep, ...]
     spool: Spool
+    read: Read
+    tally: Tally
 
     @property
     def title(self) -> str:
@@ -124,12 +129,13 @@ def curate(config: CurateConfig, run: RunFolder, *, seed: int = 0, device: str =
         left = ", ".join(source.name for source in config.sources)
         raise UserError(f"curate: nothing is left of {left}; add a source or leave out a step (why: {folder})")
     with progress(f"{config.name}: write", len(spool)) as bar:
-        _write(config.output, read.kind, spool.shown_by(bar))
+        tally = Tally()
+        _write(config.output, read.kind, tally.watch(spool.shown_by(bar)))
     # A second start of the same run replaces the lines of the first.
     run.truncate_metrics(lambda line: line["kind"] != "funnel" or line.get("set") != config.name)
     for line in funnel:
         run.log("funnel", set=config.name, **asdict(line))
-    return CurateResult(config.name, read.kind, config.output, folder, tuple(funnel), spool)
+    return CurateResult(config.name, read.kind, config.output, folder, tuple(funnel), spool, read, tally)
 
 
 def _refuse_to_overwrite(config: CurateConfig) -> None:

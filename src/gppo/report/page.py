@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from gppo.report.headline import card_of, pairs_of
+from gppo.report.headline import Card, card_of, pairs_of
 from gppo.report.numbers import compact, count, duration, number, percent
 from gppo.report.reading import RunData
 from gppo.report.section import Section
@@ -25,10 +25,42 @@ class Script:
 
 
 def render(data: RunData, title: str | None = None) -> str:
-    """The report as HTML.
+    """The report as HTML."""
+    pairs = pairs_of(data.evaluations)
+    return compose(
+        title or str(data.recipe.get("name") or data.folder.name),
+        sections_of(data, pairs),
+        made_by="gppo report",
+        eyebrow="gppo run report",
+        notice=notice(data),
+        facts=facts(data),
+        cards=[card_of(pair) for pair in pairs],
+    )
 
-    Everything read from the run is escaped, and a content security policy lets only the page's own three scripts run
+
+def compose(
+    title: str,
+    sections: Sequence[Section],
+    *,
+    made_by: str,
+    eyebrow: str,
+    notice: str = "",
+    facts: Sequence[Fact] = (),
+    cards: Sequence[Card] = (),
+) -> str:
+    """A page of sections as HTML.
+
+    Everything that is put into it is escaped, and a content security policy lets only the page's own three scripts run
     and forbids every request.
+
+    Args:
+        title: the heading.
+        sections: in reading order.
+        made_by: the command, for the page's foot.
+        eyebrow: what stands above the heading.
+        notice: a sentence that stands out below it.
+        facts: what a reader wants to know first.
+        cards: headline numbers.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
@@ -42,18 +74,18 @@ def render(data: RunData, title: str | None = None) -> str:
         lstrip_blocks=True,
     )
     templates.filters |= {"percent": percent, "compact": compact, "count": count}
-    pairs = pairs_of(data.evaluations)
-    sections = sections_of(data, pairs)
 
     def own(name: str) -> str:
         return templates.loader.get_source(templates, name)[0] if templates.loader else ""
 
     scripts = {"theme": own("theme.js"), "plotly": get_plotlyjs(), "page": own("page.js")}
     return templates.get_template("page.html.j2").render(
-        title=title or data.recipe.get("name") or data.folder.name,
-        notice=notice(data),
-        facts=facts(data),
-        cards=[card_of(pair) for pair in pairs],
+        title=title,
+        made_by=made_by,
+        eyebrow=eyebrow,
+        notice=notice,
+        facts=facts,
+        cards=cards,
         sections=sections,
         style=Markup(own("style.css")),
         scripts={name: _script(text) for name, text in scripts.items()},
