@@ -53,7 +53,10 @@ def statements(seed: int, count: int, median: int = 60) -> Iterator[list[str]]:
 
 
 def write_world(folder: Path, rows: int) -> tuple[int, int]:
-    """Write train.jsonl and exam.jsonl; returns how many statements were repeated and leaked."""
+    """Write train.jsonl and exam.jsonl, where they are not there; returns how many statements repeat and leak."""
+    if (folder / "planted.json").exists():
+        repeated, leaked = json.loads((folder / "planted.json").read_text())
+        return repeated, leaked
     folder.mkdir(parents=True, exist_ok=True)
     exam = list(statements(1, EXAM))
     with (folder / "exam.jsonl").open("w") as file:
@@ -77,11 +80,12 @@ def write_world(folder: Path, rows: int) -> tuple[int, int]:
                 text = " ".join(tokens) + "."
                 before = [*tokens[:-1], tokens[-1] + "."]
             file.write(json.dumps({"id": i, "q": text, "a": "1"}) + "\n")
+    (folder / "planted.json").write_text(json.dumps([repeated, leaked]))
     return repeated, leaked
 
 
 def measured(folder: Path) -> dict[str, float]:
-    """Curate in a process of its own: seconds, peak memory in GB, rows removed by each step."""
+    """Curate in a process of its own: seconds by the clock and of CPU, peak memory in GB, rows removed by each step."""
     receive, send = multiprocessing.get_context("spawn").Pipe(duplex=False)
     process = multiprocessing.get_context("spawn").Process(target=_curate, args=(folder, send))
     process.start()
@@ -111,29 +115,31 @@ def _curate(folder: Path, send: "multiprocessing.connection.Connection") -> None
     run = RunFolder.create(folder / "run", "name: benchmark\n", fresh=True)
     began = time.perf_counter()
     result = curate(config, run)
-    seconds = time.perf_counter() - began
+    seconds, cpu = time.perf_counter() - began, time.process_time()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     removed = [step.rows_in - step.rows_out for step in result.funnel[1:]]
-    send.send({"seconds": seconds, "gb": (peak + 2 * children) / 2**20, "same": removed[0], "leaked": removed[1]})
+    send.send({"seconds": seconds, "cpu": cpu, "gb": peak / 2**20, "same": removed[0], "leaked": removed[1]})
 
 
 def scale(rows: int, folder: Path, console: Console) -> dict[str, float]:
     """A quarter, a half and all of the rows; what to print as JSON."""
-    table = Table("rows", "seconds", "us a row", "peak GB", "repeated: planted, removed", "leaked: planted, removed")
+    table = Table(
+        "rows", "seconds", "of CPU", "CPU us a row", "peak GB", "repeated: planted, removed", "leaked: planted, removed"
+    )
     last: dict[str, float] = {}
-    for share in (4, 2, 1):
-        repeated, leaked = write_world(folder, rows // share)
-        last = measured(folder)
+    worlds = [rows // share for share in (4, 2, 1)]
+    planted = [write_world(folder / str(size), size) for size in worlds]
+    for size, (repeated, leaked) in zip(worlds, planted, strict=True):
+        last = measured(folder / str(size))
         table.add_row(
-            f"{rows // share:,}",
+            f"{size:,}",
             f"{last['seconds']:.1f}",
-            f"{last['seconds'] / (rows // share) * 1e6:.0f}",
+            f"{last['cpu']:.1f}",
+            f"{last['cpu'] / size * 1e6:.0f}",
             f"{last['gb']:.2f}",
             f"{repeated}, {last['same']}",
             f"{leaked}, {last['leaked']}",
         )
-        shutil.rmtree(folder)
     console.print(table)
     allowed = ALLOWED_SECONDS * rows / ALLOWED_ROWS
     return {
@@ -149,11 +155,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="60,000 rows")
     parser.add_argument("--rows", type=int, default=ALLOWED_ROWS)
-    parser.add_argument("--folder", type=Path, help="where the rows go; a temporary folder where not given")
+    parser.add_argument("--folder", type=Path, help="made-up rows are kept here for the next time")
     args = parser.parse_args()
     os.environ["TERM"] = "dumb"  # progress lines, no live bars
-    folder = (args.folder or Path(tempfile.mkdtemp())) / "curation"
+    folder = args.folder or Path(tempfile.mkdtemp())
     found = scale(60_000 if args.quick else args.rows, folder, Console())
+    if args.folder is None:
+        shutil.rmtree(folder)
     print(json.dumps({"benchmark": "exact dedup and 9-gram decontamination", **found}))
 
 
