@@ -80,7 +80,12 @@ def _start(path: Path, overrides: list[str] | None, fresh: bool, section: str) -
 
 def _data(recipe: "Recipe", section: str) -> list[Path]:
     """The files that a command will read."""
+    from gppo.config import files_of
+
     files: list[Path] = []
+    for config in recipe.curate or [] if section == "curate" else []:
+        files += [source.data for source in config.sources if source.data is not None]
+        files += [path for step in config.steps for path in files_of(step)]
     if section == "sft" and recipe.sft:
         files.append(recipe.sft.data)
     if section == "rl" and recipe.rl:
