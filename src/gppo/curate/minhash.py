@@ -28,11 +28,14 @@ class Shingles:
 
     def __init__(self, n: int) -> None:
         self._n = n
-        self._known: dict[str, int] = {}
+        self._hashes = _WordHashes()
 
     def of(self, words: Sequence[str]) -> Hashes:
         """The distinct n-grams, sorted; the whole where there are fewer than n words."""
-        hashes = np.array([self._word(word) for word in words or ("",)], dtype=np.uint64)
+        if len(self._hashes) >= _MOST_WORDS:
+            self._hashes.clear()
+        known = self._hashes
+        hashes = np.array([known[word] for word in words or ("",)], dtype=np.uint64)
         n = min(self._n, len(hashes))
         count = len(hashes) - n + 1
         mixed = hashes[:count].copy()
@@ -40,13 +43,13 @@ class Shingles:
             mixed = mixed * _FACTOR + hashes[i : i + count]
         return np.unique(_scrambled(mixed))
 
-    def _word(self, word: str) -> int:
-        found = self._known.get(word)
-        if found is None:
-            if len(self._known) >= _MOST_WORDS:
-                self._known.clear()
-            digest = hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-            found = self._known[word] = int.from_bytes(digest, "little")
+
+class _WordHashes(dict[str, int]):
+    """A hash for each word, made when it is first asked for."""
+
+    def __missing__(self, word: str) -> int:
+        digest = hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        found = self[word] = int.from_bytes(digest, "little")
         return found
 
 
