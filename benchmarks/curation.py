@@ -147,6 +147,7 @@ def scale(rows: int, folder: Path, console: Console) -> dict[str, float]:
         "ours": last["seconds"],
         "allowed": allowed,
         "ratio": last["seconds"] / allowed,
+        "cpu": last["cpu"],
         "gb": last["gb"],
     }
 
