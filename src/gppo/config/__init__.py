@@ -1,6 +1,6 @@
 """Recipes: one YAML file checked by strict models. The field descriptions are the reference."""
 
-from gppo.config.data import CurateConfig, SourceConfig
+from gppo.config.data import CurateConfig
 from gppo.config.distill import DistillConfig
 from gppo.config.endpoint import BudgetConfig, EndpointConfig
 from gppo.config.evaluation import EvaluateConfig, EvaluationSet, SamplingConfig
@@ -21,20 +21,27 @@ from gppo.config.rl import (
     StageSettings,
 )
 from gppo.config.sft import SFTConfig
+from gppo.config.sources import ColumnsConfig, Format, SourceConfig
+from gppo.config.steps import DecontaminateConfig, ExactDedupConfig, NearDedupConfig, StepConfig, files_of
 from gppo.config.vllm import VLLMConfig
 
 __all__ = [
     "BudgetConfig",
+    "ColumnsConfig",
     "CorrectionConfig",
     "CurateConfig",
+    "DecontaminateConfig",
     "DistillConfig",
     "EndpointConfig",
     "EvaluateConfig",
     "EvaluationSet",
+    "ExactDedupConfig",
+    "Format",
     "KLConfig",
     "LMLossConfig",
     "LoRAConfig",
     "ModelConfig",
+    "NearDedupConfig",
     "ObjectiveConfig",
     "OptimizerConfig",
     "OverlongConfig",
@@ -47,9 +54,11 @@ __all__ = [
     "SourceConfig",
     "StageConfig",
     "StageSettings",
+    "StepConfig",
     "TinyConfig",
     "VLLMConfig",
     "dump_recipe",
+    "files_of",
     "load_recipe",
     "require",
 ]

@@ -9,11 +9,13 @@ from pathlib import Path
 from rich.console import Console
 
 from gppo.config import Recipe, dump_recipe, load_recipe, require
-from gppo.curate import curate, funnel_table
+from gppo.curate import curate, funnel_table, write_page
 from gppo.evaluate import before_after_table, load_evaluations
+from gppo.miniature.planted import found_planted, planted_table
 from gppo.miniature.world import UNSEEN_IN_RL, write_world
 from gppo.policy import Policy, load_policy
 from gppo.policy.device import choose_device
+from gppo.records import read_problems
 from gppo.report import write_report
 from gppo.rl import check_objective
 from gppo.rl.stage import run_rl
@@ -89,8 +91,13 @@ def _prepare_data(recipe: Recipe, run: RunFolder, console: Console) -> None:
         return
     run.truncate_metrics(lambda line: False)  # a run that stopped here begins its data again
     write_world(run.path / "world", recipe.seed)
-    for config in require(recipe, "curate"):
-        console.print(funnel_table(curate(config, run)))
+    results = [curate(config, run, seed=recipe.seed) for config in require(recipe, "curate")]
+    for result in results:
+        console.print(funnel_table(result.title, result.funnel))
+        if result.name == "RL code":
+            planted = read_problems(run.path / "world" / "mirror.jsonl")
+            console.print(planted_table(found_planted(result, planted)))
+    console.print(f"What was removed and why: {write_page(run.path, results)}", soft_wrap=True)
     run.log("info", data_ready=True, unseen_difficulties=list(UNSEEN_IN_RL))
 
 

@@ -2,7 +2,8 @@
 
 What is wrong with the sources is wrong on purpose. The tutor believes that adding 7 adds 6. The forum repeats the
 tutor, forgets its think tags, and leaks exam questions. The coach misreads what programs should do ("greater than 3" as
-``>=3``). Curation mends what curation can; beliefs are left to RL.
+``>=3``). The mirror copies the programming problems and leaks their exam. Curation mends what curation can; beliefs are
+left to RL.
 """
 
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 
 from gppo.miniature.code_world import CodeProblem, code_problems, to_problem
 from gppo.miniature.math_world import chain_problems
+from gppo.miniature.planted import planted_problems
 from gppo.miniature.teachers import MISLED, UNTIDY, Teacher, programmed
 from gppo.records import Conversation, write_conversations, write_problems
 from gppo.types import Message, Problem
@@ -30,7 +32,7 @@ def write_world(
     code_exam: int = 150,
     programs: int = 1180,
 ) -> None:
-    """Write tutor, forum, exercises and heldout; coach, kata and heldout-code (all .jsonl).
+    """Write tutor, forum, exercises and heldout; coach, kata, mirror and heldout-code (all .jsonl).
 
     Args:
         folder: where they go; made where missing.
@@ -72,8 +74,10 @@ def write_code(folder: Path, seed: int, exam: int, programs: int) -> None:
     """The files of code; arguments as in ``write_world``. The exam and what is trained on are disjoint."""
     rng = np.random.default_rng([seed, 12])
     problems = code_problems(seed, exam + programs)
-    write_problems(folder / "heldout-code.jsonl", [to_problem(problem) for problem in problems[:exam]])
-    write_problems(folder / "kata.jsonl", [to_problem(problem) for problem in problems[exam:]])
+    asked, kata = ([to_problem(problem) for problem in part] for part in (problems[:exam], problems[exam:]))
+    write_problems(folder / "heldout-code.jsonl", asked)
+    write_problems(folder / "kata.jsonl", kata)
+    write_problems(folder / "mirror.jsonl", planted_problems(seed, kata, asked, each=min(120, programs // 4)))
     write_conversations(folder / "coach.jsonl", [_program(problem, rng) for problem in problems[exam:]])
 
 
