@@ -1,0 +1,258 @@
+"""The step that finds tests which solutions known to be right contradict, in agreement with each other."""
+
+import json
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from gppo.config.selection import FaultyTestsConfig
+from gppo.curate.journal import journalled
+from gppo.curate.step import Bench, Change, Item, Items, Removed, Replaced
+from gppo.sandbox import Execution, Limits
+from gppo.types import Problem, UserError
+from gppo.types.files import atomic_file, json_line
+from gppo.verify.code import (
+    AssertTests,
+    BadTestsError,
+    CodeJudge,
+    StdinTests,
+    Suite,
+    extract_code,
+    read_suite,
+    same_text,
+    same_value,
+)
+
+_SHOWN = 200
+_ASSERTION = "AssertionError"
+
+
+@dataclass(frozen=True, slots=True)
+class Faulty:
+    """A test that is contradicted.
+
+    Args:
+        test: its number, from 0.
+        input: what goes in, cut to 200 characters.
+        expected: what the test expects, likewise.
+        given: what the solutions agree on instead, likewise.
+        agree: solutions that do.
+        of: solutions that were run.
+    """
+
+    test: int
+    input: str
+    expected: str
+    given: str
+    agree: int
+    of: int
+
+    @property
+    def sentence(self) -> str:
+        """What is wrong, for a person."""
+        return f"test {self.test} expects “{self.expected}”; {self.agree} of {self.of} solutions give “{self.given}”"
+
+
+def contradicted(suite: Suite, runs: Sequence[Sequence[Execution]], agree: int) -> list[Faulty]:
+    """The tests of a suite that are faulty.
+
+    A test is faulty where more than half of the solutions, and at least ``agree``, give one and the same answer and it
+    is not the expected one. A run that ends in an error or at a limit gives no answer and is evidence of nothing but the
+    solution's slowness; a run that the sandbox failed does not count at all.
+
+    Args:
+        suite: the tests.
+        runs: of each solution, on every test in order.
+        agree: solutions that must agree.
+    """
+    found = []
+    for i in range(len(suite)):
+        counted = [run[i] for run in runs if run[i].status != "infra"]
+        answers = [run for run in counted if _answered(suite, run)]
+        groups: list[list[Execution]] = []
+        for answer in answers:
+            group = next((group for group in groups if _same(suite, answer, group[0])), None)
+            if group is None:
+                groups.append([answer])
+            else:
+                group.append(answer)
+        largest = max(groups, key=len, default=[])
+        if len(largest) >= agree and 2 * len(largest) > len(counted) and not _as_expected(suite, i, largest[0]):
+            shown = (text[:_SHOWN] for text in (*_test(suite, i), _said(suite, largest[0])))
+            found.append(Faulty(i, *shown, len(largest), len(counted)))
+    return found
+
+
+def without_tests(ground_truth: str, faulty: Sequence[int]) -> str:
+    """The tests as JSON without some of them."""
+    tests = json.loads(ground_truth)
+    for key in ("inputs", "outputs", "asserts"):
+        if key in tests:
+            tests[key] = [test for i, test in enumerate(tests[key]) if i not in set(faulty)]
+    return json.dumps(tests, ensure_ascii=False)
+
+
+@dataclass(frozen=True, slots=True)
+class FaultyTests:
+    """Runs the solutions that come with code problems, and takes out the tests, or the problems, that they contradict.
+
+    ``<ledger>.faulty-tests.jsonl`` names every faulty test with its input, what it expects and what solutions give. A
+    problem without enough solutions stays as it is and is counted in a note.
+    """
+
+    config: FaultyTestsConfig
+
+    passes = 1
+    title = "faulty tests"
+
+    def changes(self, items: Items, bench: Bench) -> Iterator[Change]:
+        """Problems without their faulty tests, or no more ("faulty tests")."""
+        if bench.kind != "problems":
+            raise UserError("curate: the step faulty_tests is for problems; conversations have no tests of their own")
+        tests = problems = unproved = 0
+        with (
+            atomic_file(bench.ledger.with_suffix(".faulty-tests.jsonl")) as file,
+            _Runner(self.config, bench.seed) as runner,
+        ):
+            for item, told in journalled(bench.folder / "faulty-tests.jsonl", items, runner.work):
+                if told is None:
+                    unproved += 1
+                    continue
+                faulty = [Faulty(**each) for each in told]
+                if faulty:
+                    tests, problems = tests + len(faulty), problems + 1
+                    for each in faulty:
+                        file.write(json_line({"id": item.record.id, "source": item.source, **asdict(each)}))
+                    yield self._change(item, faulty)
+        bench.notes.append(f"{tests} faulty tests in {problems} problems")
+        if unproved:
+            bench.notes.append(f"{unproved} code problems with fewer than {self.config.agree} solutions were left as they are")
+
+    def _change(self, item: Item, faulty: Sequence[Faulty]) -> Change:
+        problem = item.record
+        assert isinstance(problem, Problem)
+        more = f", and {len(faulty) - 1} more tests" if len(faulty) > 1 else ""
+        removed = Removed(
+            item, "faulty tests", faulty[0].sentence + more, {"faulty": [asdict(each) for each in faulty]}
+        )
+        if self.config.remove == "problems" or len(faulty) == len(read_suite(problem.ground_truth)):
+            return removed
+        ground_truth = without_tests(problem.ground_truth, [each.test for each in faulty])
+        return Replaced(item, replace(problem, ground_truth=ground_truth))
+
+
+class _Runner:
+    """The sandbox of the step, and a few problems under way in it. It starts with the first problem that needs it."""
+
+    def __init__(self, config: FaultyTestsConfig, seed: int) -> None:
+        self._config, self._seed = config, seed
+        self._judge: CodeJudge | None = None
+        self._threads = ThreadPoolExecutor(config.judge.workers, thread_name_prefix="faulty-tests")
+
+    def __enter__(self) -> "_Runner":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        if self._judge is not None:
+            self._judge.close()
+
+    def work(self, stream: Iterator[Item]) -> Iterator[list[dict[str, Any]] | None]:
+        """Faulty tests of each item; None where there are too few solutions to tell."""
+        waiting: deque[Future[list[dict[str, Any]] | None] | None] = deque()
+        for item in stream:
+            waiting.append(self._begin(item))
+            while len(waiting) > 4 * self._config.judge.workers:
+                yield _result(waiting.popleft())
+        while waiting:
+            yield _result(waiting.popleft())
+
+    def _begin(self, item: Item) -> Future[list[dict[str, Any]] | None] | None:
+        problem = item.record
+        if not isinstance(problem, Problem) or problem.ability != "code":
+            return _ready([])
+        try:
+            suite = read_suite(problem.ground_truth)
+        except BadTestsError as error:
+            raise UserError(f"problem {problem.id}: its tests {error}; put the step min_tests before") from None
+        sources = _solutions(problem, self._config.solutions)
+        if len(sources) < self._config.agree:
+            return None
+        if self._judge is None:
+            limits = Limits(seconds=self._config.judge.test_seconds)
+            self._judge = CodeJudge(self._config.judge.workers, limits=limits, seed=self._seed)
+        return self._threads.submit(self._find, self._judge.run, suite, sources)
+
+    def _find(
+        self, run: Callable[[str, Suite], list[Execution]], suite: Suite, sources: Sequence[str]
+    ) -> list[dict[str, Any]]:
+        runs = [run(source, suite) for source in sources]
+        return [asdict(each) for each in contradicted(suite, runs, self._config.agree)]
+
+
+def _solutions(problem: Problem, key: str) -> list[str]:
+    told = problem.extra.get(key) or []
+    texts = [told] if isinstance(told, str) else told
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise UserError(f"problem {problem.id}: '{key}' is not a program nor a list of programs")
+    return [extract_code(text) or text for text in texts]
+
+
+def _ready(value: list[dict[str, Any]]) -> Future[list[dict[str, Any]] | None]:
+    future: Future[list[dict[str, Any]] | None] = Future()
+    future.set_result(value)
+    return future
+
+
+def _result(future: Future[list[dict[str, Any]] | None] | None) -> list[dict[str, Any]] | None:
+    return None if future is None else future.result()
+
+
+def _answered(suite: Suite, run: Execution) -> bool:
+    return run.status == "ok" or (isinstance(suite, AssertTests) and run.detail.startswith(_ASSERTION))
+
+
+def _same(suite: Suite, one: Execution, other: Execution) -> bool:
+    if isinstance(suite, StdinTests):
+        return same_text(_text(one), _text(other), "reward")
+    if isinstance(suite, AssertTests):
+        return one.passed == other.passed
+    return same_value(one.value, _listed(other.value), "reward")
+
+
+def _as_expected(suite: Suite, i: int, run: Execution) -> bool:
+    if isinstance(suite, StdinTests):
+        return same_text(_text(run), suite.outputs[i], "reward")
+    if isinstance(suite, AssertTests):
+        return run.passed
+    return same_value(run.value, suite.outputs[i], "reward")
+
+
+def _test(suite: Suite, i: int) -> tuple[str, str]:
+    """Input and expected output of a test, as text."""
+    if isinstance(suite, StdinTests):
+        return suite.inputs[i].decode("utf-8", "replace").strip(), suite.outputs[i].strip()
+    if isinstance(suite, AssertTests):
+        return suite.pieces[i], "no failing assertion"
+    return ", ".join(map(json.dumps, suite.inputs[i])), json.dumps(suite.outputs[i])
+
+
+def _said(suite: Suite, run: Execution) -> str:
+    if isinstance(suite, StdinTests):
+        return _text(run).strip()
+    return "a failing assertion" if isinstance(suite, AssertTests) else repr(_listed(run.value))
+
+
+def _text(run: Execution) -> str:
+    return run.stdout.decode("utf-8", "replace")
+
+
+def _listed(value: Any) -> Any:
+    """Tuples as lists, at every depth: what an expected value would look like."""
+    if isinstance(value, list | tuple):
+        return [_listed(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _listed(item) for key, item in value.items()}
+    return value
