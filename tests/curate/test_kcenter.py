@@ -75,7 +75,9 @@ def test_all_points_are_taken_once_even_where_they_are_one():
     assert k_center_greedy(points_ND, 700, first=2).indices_K.tolist() == [2, 0, 1, *range(3, 700)]
 
 
-numbers = st.one_of(st.integers(-3, 3).map(float), st.floats(-1e6, 1e6, width=32), st.floats(-(2.0**-100), 2.0**-100, width=32))
+numbers = st.one_of(
+    st.integers(-3, 3).map(float), st.floats(-1e6, 1e6, width=32), st.floats(-(2.0**-100), 2.0**-100, width=32)
+)
 
 
 @settings(max_examples=150, deadline=None)

@@ -7,7 +7,7 @@ where they are hard. So its policy keeps every answer to a hard problem, and onl
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from gppo.config.selection import CorrectnessConfig
+from gppo.config import CorrectnessConfig
 from gppo.curate.difficulty import HARDNESS
 from gppo.curate.journal import journalled
 from gppo.curate.judging import judged, open_judge, problem_of, response_of
@@ -42,7 +42,7 @@ class Correctness:
         An answer that could not be judged because the judge failed stays, and is counted in a note.
         """
         if bench.kind != "conversations":
-            raise UserError("curate: the step correctness is for conversations; problems have no answers that are taught")
+            raise UserError("curate: the step correctness is for conversations; problems teach no answers")
         failed = 0
         with open_judge(self.config.judge, bench.seed) as judge:
 

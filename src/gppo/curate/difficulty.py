@@ -6,7 +6,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gppo.config.selection import DifficultyConfig
+from gppo.config import DifficultyConfig
 from gppo.curate.dedup import asked, question_key
 from gppo.curate.journal import journalled
 from gppo.curate.judging import open_judge, problem_of, share_correct, unit_share

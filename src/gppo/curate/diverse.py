@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gppo.config.selection import KCenterConfig
+from gppo.config import KCenterConfig
 from gppo.curate.dedup import asked
 from gppo.curate.embed import Encoder, HashedTfidf, HubEncoder, embed
 from gppo.curate.kcenter import k_center_greedy

@@ -8,14 +8,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from gppo.config.selection import EmbeddingConfig
+from gppo.config import EmbeddingConfig
 from gppo.curate.normalise import words
 from gppo.types import UserError
 from gppo.types.files import atomic_file, full_disk_as_error, json_line
 
-_FEATURES = 2**18
+_FEATURES = 2**16
 _TEXTS_AT_ONCE = 1024
-_ITERATIONS = 5
+_ITERATIONS = 2
 
 
 class Encoder(Protocol):
@@ -29,7 +29,11 @@ class Encoder(Protocol):
 
 
 def embed(
-    texts: Iterable[str], count: int, encoder: Encoder, folder: Path, on_progress: Callable[[int], None] = lambda n: None
+    texts: Iterable[str],
+    count: int,
+    encoder: Encoder,
+    folder: Path,
+    on_progress: Callable[[int], None] = lambda n: None,
 ) -> np.ndarray:
     """Embed a stream of texts into a memory-mapped file; go on where an earlier start was killed.
 
@@ -64,7 +68,7 @@ def embed(
 
 
 class HashedTfidf:
-    """Words hashed to 2**18 features, weighted by log counts and inverse document frequency, reduced by SVD.
+    """Words hashed to 2**16 features, weighted by log counts and inverse document frequency, reduced by SVD.
 
     Both are fitted on a sample. The left-out words of a text cost it nothing but detail: a point is the text's
     projection on what the sample's texts have in common.
@@ -137,8 +141,8 @@ class HubEncoder:
             self._model = AutoModel.from_pretrained(name).to(device).eval()
         except Exception as error:  # whatever a broken file makes the libraries raise
             raise UserError(
-                f"embedding.encoder: nothing could be loaded from '{name}' ({str(error).splitlines()[0]}); give the folder "
-                "of an encoder with its tokenizer, or leave it out for TF-IDF"
+                f"embedding.encoder: nothing could be loaded from '{name}' ({str(error).splitlines()[0]}); give the "
+                "folder of an encoder with its tokenizer, or leave it out for TF-IDF"
             ) from error
         self._tokenizer.padding_side = "right"
         if self._tokenizer.pad_token is None:

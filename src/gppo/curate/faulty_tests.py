@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from gppo.config.selection import FaultyTestsConfig
+from gppo.config import FaultyTestsConfig
 from gppo.curate.journal import journalled
 from gppo.curate.step import Bench, Change, Item, Items, Removed, Replaced
 from gppo.sandbox import Execution, Limits
@@ -26,7 +26,6 @@ from gppo.verify.code import (
 )
 
 _SHOWN = 200
-_ASSERTION = "AssertionError"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +58,7 @@ def contradicted(suite: Suite, runs: Sequence[Sequence[Execution]], agree: int) 
     """The tests of a suite that are faulty.
 
     A test is faulty where more than half of the solutions, and at least ``agree``, give one and the same answer and it
-    is not the expected one. A run that ends in an error or at a limit gives no answer and is evidence of nothing but the
-    solution's slowness; a run that the sandbox failed does not count at all.
+    is not the expected one. A run that ends in an error or at a limit gives no answer; a run that the sandbox failed does not count at all.
 
     Args:
         suite: the tests.
@@ -70,7 +68,7 @@ def contradicted(suite: Suite, runs: Sequence[Sequence[Execution]], agree: int) 
     found = []
     for i in range(len(suite)):
         counted = [run[i] for run in runs if run[i].status != "infra"]
-        answers = [run for run in counted if _answered(suite, run)]
+        answers = [run for run in counted if run.status == "ok"]
         groups: list[list[Execution]] = []
         for answer in answers:
             group = next((group for group in groups if _same(suite, answer, group[0])), None)
@@ -80,8 +78,9 @@ def contradicted(suite: Suite, runs: Sequence[Sequence[Execution]], agree: int) 
                 group.append(answer)
         largest = max(groups, key=len, default=[])
         if len(largest) >= agree and 2 * len(largest) > len(counted) and not _as_expected(suite, i, largest[0]):
-            shown = (text[:_SHOWN] for text in (*_test(suite, i), _said(suite, largest[0])))
-            found.append(Faulty(i, *shown, len(largest), len(counted)))
+            given, wanted = _test(suite, i)
+            said = _said(suite, largest[0])
+            found.append(Faulty(i, given[:_SHOWN], wanted[:_SHOWN], said[:_SHOWN], len(largest), len(counted)))
     return found
 
 
@@ -128,7 +127,7 @@ class FaultyTests:
                     yield self._change(item, faulty)
         bench.notes.append(f"{tests} faulty tests in {problems} problems")
         if unproved:
-            bench.notes.append(f"{unproved} code problems with fewer than {self.config.agree} solutions were left as they are")
+            bench.notes.append(f"{unproved} code problems have fewer than {self.config.agree} solutions, and stay")
 
     def _change(self, item: Item, faulty: Sequence[Faulty]) -> Change:
         problem = item.record
@@ -208,10 +207,6 @@ def _ready(value: list[dict[str, Any]]) -> Future[list[dict[str, Any]] | None]:
 
 def _result(future: Future[list[dict[str, Any]] | None] | None) -> list[dict[str, Any]] | None:
     return None if future is None else future.result()
-
-
-def _answered(suite: Suite, run: Execution) -> bool:
-    return run.status == "ok" or (isinstance(suite, AssertTests) and run.detail.startswith(_ASSERTION))
 
 
 def _same(suite: Suite, one: Execution, other: Execution) -> bool:

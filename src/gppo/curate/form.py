@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from gppo.config.selection import FormatConfig, LanguageConfig
+from gppo.config import FormatConfig, LanguageConfig
 from gppo.curate.dedup import asked
 from gppo.curate.judging import response_of
 from gppo.curate.step import Bench, Items, Removed, Training
@@ -70,7 +70,9 @@ class Language:
             share = sum(letters[script] for script in wanted) / letters.total() if letters else 1.0
             if share < self.config.at_least:
                 others = [f"{script} {count}" for script, count in letters.most_common() if script not in wanted]
-                yield Removed(item, "another script", f"{share:.0%} of its letters are wanted ones ({', '.join(others[:3])})")
+                yield Removed(
+                    item, "another script", f"{share:.0%} of its letters are wanted ones ({', '.join(others[:3])})"
+                )
 
     def _text(self, record: Training) -> str:
         match self.config.text:

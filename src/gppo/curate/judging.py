@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gppo.config.selection import JudgeConfig
+from gppo.config import JudgeConfig
 from gppo.curate.step import Training
 from gppo.sandbox import Limits
 from gppo.types import Problem, Rollout, UserError, Verdict
@@ -41,7 +41,9 @@ def problem_of(record: Training, reference: str) -> Problem | None:
         return None
     ability = str(record.extra.get("ability") or ("code" if text.lstrip().startswith("{") else "math"))
     if ability not in ABILITIES:
-        raise UserError(f"record {record.id}: ability is '{ability}', which has no judge; use one of {', '.join(ABILITIES)}")
+        raise UserError(
+            f"record {record.id}: ability is '{ability}', which has no judge; write {' or '.join(ABILITIES)}"
+        )
     return Problem(record.id, record.messages[: _last_answer(record.messages)], ability, text, record.source)
 
 
@@ -50,9 +52,7 @@ def response_of(record: Training) -> str:
     return "" if isinstance(record, Problem) else record.messages[_last_answer(record.messages)]["content"]
 
 
-def judged(
-    cases: Iterable[tuple[Problem | None, Sequence[str]]], judge: CaseJudge
-) -> Iterator[list[Verdict | None]]:
+def judged(cases: Iterable[tuple[Problem | None, Sequence[str]]], judge: CaseJudge) -> Iterator[list[Verdict | None]]:
     """Verdicts on the responses to each problem, in order; None for each response where there is no problem."""
     stream = iter(cases)
     while True:

@@ -2,7 +2,7 @@
 
 The greedy algorithm (Gonzalez 1985, https://doi.org/10.1016/0304-3975(85)90224-5) takes a first point, then again and
 again the point that is farthest from all points taken so far. Its covering radius is at most twice the best one. Done
-plainly, each of k centres costs one pass over N points of D numbers, which is bound by memory: N * D * 4 bytes a centre.
+plainly, each of k centres costs one pass over N points of D numbers, which is bound by memory: 4 N D bytes a centre.
 
 Here the same centres come from far fewer passes, in rounds. A round begins with every distance up to date:
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from gppo.config.selection import MinTestsConfig, PassShareConfig
+from gppo.config import MinTestsConfig, PassShareConfig
 from gppo.curate.journal import journalled
 from gppo.curate.judging import judged, open_judge, share_correct, unit_share
 from gppo.curate.step import Bench, Item, Items, Removed
@@ -72,7 +72,9 @@ class PassShare:
                 told = ""
                 if not isinstance(statuses, float):
                     told = f" ({statuses.count('correct')} right, {statuses.count('infra')} not judged)"
-                yield Removed(item, "solved too seldom", f"{share:.0%} of its responses are right{told}", {"share": share})
+                yield Removed(
+                    item, "solved too seldom", f"{share:.0%} of its responses are right{told}", {"share": share}
+                )
         if failed:
             bench.notes.append(f"{failed} could not be judged and stay")
 
