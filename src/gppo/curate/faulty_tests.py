@@ -58,7 +58,8 @@ def contradicted(suite: Suite, runs: Sequence[Sequence[Execution]], agree: int) 
     """The tests of a suite that are faulty.
 
     A test is faulty where more than half of the solutions, and at least ``agree``, give one and the same answer and it
-    is not the expected one. A run that ends in an error or at a limit gives no answer; a run that the sandbox failed does not count at all.
+    is not the expected one. A run that ends in an error or at a limit gives no answer; one that the sandbox failed does
+    not count at all.
 
     Args:
         suite: the tests.
@@ -127,7 +128,8 @@ class FaultyTests:
                     yield self._change(item, faulty)
         bench.notes.append(f"{tests} faulty tests in {problems} problems")
         if unproved:
-            bench.notes.append(f"{unproved} code problems have fewer than {self.config.agree} solutions, and stay")
+            few = f"fewer than {self.config.agree} different solutions"
+            bench.notes.append(f"{unproved} code problems have {few} and stay as they are")
 
     def _change(self, item: Item, faulty: Sequence[Faulty]) -> Change:
         problem = item.record
@@ -196,7 +198,7 @@ def _solutions(problem: Problem, key: str) -> list[str]:
     texts = [told] if isinstance(told, str) else told
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise UserError(f"problem {problem.id}: '{key}' is not a program nor a list of programs")
-    return [extract_code(text) or text for text in texts]
+    return list(dict.fromkeys(extract_code(text) or text for text in texts))  # a copy is no second witness
 
 
 def _ready(value: list[dict[str, Any]]) -> Future[list[dict[str, Any]] | None]:
