@@ -60,8 +60,8 @@ def always_two(tmp_path_factory):
     )
     turns = [{"role": "user", "content": "1+1=?"}, {"role": "assistant", "content": "<think>x</think>\\boxed{2}"}]
     ids = tokenizer.apply_chat_template(turns, return_tensors="pt", return_dict=True)["input_ids"]
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
-    for _ in range(60):
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+    for _ in range(300):
         optimizer.zero_grad()
         model(ids, labels=ids).loss.backward()
         optimizer.step()

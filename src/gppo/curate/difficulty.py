@@ -113,7 +113,7 @@ class _Measured:
         new = {}
         for key, record in zip(keys, records, strict=True):
             problem = problem_of(record, self._config.reference)
-            if problem is not None and key not in self._known:
+            if problem is not None and key not in self._known and key not in new:
                 new[key] = replace(problem, id=key)  # names its random numbers, so that a question has its own
         self._known |= self._ask(list(new.values()), judge)
         return [self._known.get(key) for key in keys]
