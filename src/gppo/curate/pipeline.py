@@ -102,8 +102,8 @@ def curate(config: CurateConfig, run: RunFolder, *, seed: int = 0, device: str =
     _refuse_to_overwrite(config)
     folder = run.path / "curation" / file_name(config.name)
     folder.mkdir(parents=True, exist_ok=True)
-    for left in folder.glob(".*.tmp"):  # by a process that was killed
-        left.unlink()
+    for unfinished in folder.glob(".*.tmp"):  # by a process that was killed
+        unfinished.unlink()
     quarantine = run.path / "quarantine" / file_name(config.name)
     read = _read(config, folder, quarantine)
     spool = Spool(folder / "00-read.jsonl", bytearray(read.rows), read.rows)
