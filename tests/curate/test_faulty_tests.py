@@ -6,8 +6,11 @@ import pytest
 from step_rows import bench, changes, problem, removed, replaced, rows
 
 from gppo.config import FaultyTestsConfig
+from gppo.curate.contradictions import contradicted
 from gppo.miniature.code_world import CodeProblem, code_problems, to_problem
+from gppo.sandbox import Execution
 from gppo.types import Problem, UserError
+from gppo.verify.code import read_suite
 
 
 def step(tmp_path, records, **options):
@@ -101,6 +104,22 @@ def test_standard_input_and_asserts(tmp_path):
 def test_where_every_test_is_faulty_the_problem_goes(tmp_path):
     tests = {"inputs": ["1\n2"], "outputs": ["4"], "fn_name": "add"}
     assert removed(step(tmp_path, [adding(PLAIN, OTHER, tests=tests)])[0]) == {"sum": "faulty tests"}
+
+
+@pytest.mark.parametrize(
+    ("ends", "named"),
+    [
+        (("infra", "ok", "ok"), [(2, 2)]),
+        (("infra", "infra", "ok"), []),
+        (("timeout", "ok", "ok"), [(2, 3)]),
+        (("timeout", "error", "ok", "ok"), []),  # no more than half
+        (("memory", "timeout", "error"), []),
+    ],
+)
+def test_a_failure_of_the_sandbox_is_no_evidence(ends, named):
+    runs = [[Execution(status, value=7 if status == "ok" else None)] for status in ends]
+    found = contradicted(read_suite({"inputs": ["3\n4"], "outputs": ["8"], "fn_name": "add"}), runs, agree=2)
+    assert [(each.agree, each.of) for each in found] == named
 
 
 def test_tests_that_cannot_be_read_are_said(tmp_path):

@@ -6,6 +6,7 @@ import textwrap
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
@@ -68,6 +69,18 @@ def test_far_from_the_origin_a_float32_product_says_nothing():
     rng = np.random.default_rng(5)
     points_ND = (1e4 + 1e-3 * rng.integers(-8, 9, size=(600, 8))).astype(np.float32)
     assert k_center_greedy(points_ND, 200).indices_K.tolist() == plain(points_ND, 200)
+
+
+@pytest.mark.parametrize("allowed", ["high", "medium"])
+def test_coarser_products_that_a_process_allows_change_nothing(allowed):
+    points_ND = clusters(np.random.default_rng(6), 1500, 30, 64, 0.2)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(allowed)
+    try:
+        assert k_center_greedy(points_ND, 500).indices_K.tolist() == plain(points_ND, 500)
+        assert torch.get_float32_matmul_precision() == allowed
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def test_all_points_are_taken_once_even_where_they_are_one():
