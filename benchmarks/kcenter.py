@@ -10,6 +10,7 @@ of JSON at the end; peer is the floor, ratio = peer / ours.
 
 import argparse
 import json
+import sys
 import time
 
 import numpy as np
@@ -103,6 +104,7 @@ def main() -> None:
             kind, f"{ours:.1f}", f"{cpu:.1f}", f"{floor:.0f}", f"{plain:.0f}", f"{points_ND.nbytes / once / 1e9:.1f}",
             str(len(rounds)), f"{floor / ours:.1f}", "yes" if equal else "NO",
         )  # fmt: skip
+        print(f"{kind}: {ours:.1f} s, {cpu:.1f} of the CPU, floor {floor:.0f} s", file=sys.stderr, flush=True)
         results[kind] = {
             "ours": round(ours, 2),
             "cpu": round(cpu, 2),
