@@ -6,6 +6,17 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from gppo.config.base import Strict
+from gppo.config.selection import (
+    CorrectnessConfig,
+    DifficultyConfig,
+    FaultyTestsConfig,
+    FormatConfig,
+    KCenterConfig,
+    LanguageConfig,
+    MinTestsConfig,
+    PassShareConfig,
+    TopSourcesConfig,
+)
 from gppo.config.sources import SourceConfig, differing_names
 
 
@@ -44,11 +55,27 @@ class DecontaminateConfig(Strict):
         return self
 
 
-StepConfig = Annotated[ExactDedupConfig | NearDedupConfig | DecontaminateConfig, Field(discriminator="step")]
+StepConfig = Annotated[
+    ExactDedupConfig
+    | NearDedupConfig
+    | DecontaminateConfig
+    | TopSourcesConfig
+    | DifficultyConfig
+    | CorrectnessConfig
+    | FormatConfig
+    | LanguageConfig
+    | MinTestsConfig
+    | FaultyTestsConfig
+    | PassShareConfig
+    | KCenterConfig,
+    Field(discriminator="step"),
+]
 
 
 def files_of(step: StepConfig) -> list[Path]:
     """The files on this machine that a step reads."""
     if isinstance(step, DecontaminateConfig):
         return [source.data for source in step.against if source.data is not None]
+    if isinstance(step, DifficultyConfig):
+        return [step.file] if step.file else []
     return []

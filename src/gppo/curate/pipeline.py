@@ -102,6 +102,8 @@ def curate(config: CurateConfig, run: RunFolder, *, seed: int = 0, device: str =
     _refuse_to_overwrite(config)
     folder = run.path / "curation" / file_name(config.name)
     folder.mkdir(parents=True, exist_ok=True)
+    for unfinished in folder.glob(".*.tmp"):  # by a process that was killed
+        unfinished.unlink()
     quarantine = run.path / "quarantine" / file_name(config.name)
     read = _read(config, folder, quarantine)
     spool = Spool(folder / "00-read.jsonl", bytearray(read.rows), read.rows)
@@ -110,9 +112,9 @@ def curate(config: CurateConfig, run: RunFolder, *, seed: int = 0, device: str =
     for number, step in enumerate(config.steps, start=1):
         path = folder / f"{number:02d}-{step.step}.jsonl"
         key = fingerprint([key, step.model_dump_json(), str(seed), *map(_identity, files_of(step))])
-        names = [source.name for source in config.sources]
+        quality = {source.name: source.quality for source in config.sources}
         work = path.with_suffix(".work")
-        bench = Bench(read.kind, names, work / key, path, quarantine / path.stem, seed, device)
+        bench = Bench(read.kind, list(quality), quality, work / key, path, quarantine / path.stem, seed, device)
         ledger = finished_ledger(path, key) or _take(step, spool, bench, key)
         shutil.rmtree(work, ignore_errors=True)
         funnel.append(

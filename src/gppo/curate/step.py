@@ -88,6 +88,7 @@ class Bench:
     Args:
         kind: of the records.
         sources: names of the sources, in the recipe's order.
+        quality: rank of each source, 1 the best, None where the recipe gives none.
         folder: a folder of the step's own, not there yet, for work that should survive a kill; removed when the step is
             finished. What is in it was left by a step with the same key.
         ledger: where the step's ledger will be; what else is worth keeping goes beside it, under the same stem.
@@ -99,6 +100,7 @@ class Bench:
 
     kind: Kind
     sources: Sequence[str]
+    quality: Mapping[str, int | None]
     folder: Path
     ledger: Path
     quarantine: Path
