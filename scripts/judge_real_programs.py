@@ -26,9 +26,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from gppo.curate.suites import check_suite
 from gppo.run import progress
-from gppo.verify.code import AssertTests, CodeJudge
-from gppo.verify.code.programs import USUAL_IMPORTS
+from gppo.verify.code import AssertTests, CodeJudge, read_suite
 
 #: Replaces a returned value by another of its kind, far from it; what a recursion returns to itself stays. Stands
 #: after a program; {target} is the function.
@@ -71,41 +71,6 @@ def _alter(function):
 {target} = _alter({target})
 """
 
-#: What LeetCode's tests call beside the candidate. Lists and trees are made where the test runs.
-NODES = """
-class ListNode:
-    def __init__(self, val=0, next=None):
-        self.val, self.next = val, next
-
-class TreeNode:
-    def __init__(self, val=0, left=None, right=None):
-        self.val, self.left, self.right = val, left, right
-
-def list_node(values):
-    head = None
-    for value in reversed(values):
-        head = ListNode(value, head)
-    return head
-
-def is_same_list(a, b):
-    while a and b and a.val == b.val:
-        a, b = a.next, b.next
-    return a is None and b is None
-
-def tree_node(values):
-    nodes = [None if value is None else TreeNode(value) for value in values]
-    children = iter(nodes[1:])
-    for node in nodes:
-        if node is not None:
-            node.left, node.right = next(children, None), next(children, None)
-    return nodes[0] if nodes else None
-
-def is_same_tree(a, b):
-    if a is None or b is None:
-        return a is b
-    return a.val == b.val and is_same_tree(a.left, b.left) and is_same_tree(a.right, b.right)
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class RealProgram:
@@ -126,21 +91,9 @@ def leetcode(data: Path) -> Iterator[RealProgram]:
     """1,889 ``Solution`` classes; each assert of ``check(candidate)`` is a test."""
     rows = json.loads((data / "leetcode" / "rllm_leetcode_train.json").read_text(encoding="utf-8"))
     for i, row in enumerate(rows):
-        suite = leetcode_suite(row["tests"]["functional"])
+        suite = read_suite(check_suite(row["tests"]["functional"]))
+        assert isinstance(suite, AssertTests)
         yield RealProgram(f"leetcode/{i}", row["solutions"], suite, suite.names[0])
-
-
-def leetcode_suite(functional: str) -> AssertTests:
-    """The tests of a row: ``def check(candidate)`` full of asserts, and ``check(Solution().method)``."""
-    check, call = ast.parse(functional).body
-    assert isinstance(check, ast.FunctionDef)
-    assert isinstance(call, ast.Expr)
-    assert isinstance(call.value, ast.Call)
-    method = call.value.args[0]
-    assert isinstance(method, ast.Attribute)
-    asserts = [f"candidate = Solution().{method.attr}\n{ast.unparse(line)}" for line in check.body]
-    pieces = tuple(NODES + piece if "_node(" in piece else piece for piece in asserts)
-    return AssertTests((f"Solution.{method.attr}",), pieces, USUAL_IMPORTS)
 
 
 def mbpp(data: Path) -> Iterator[RealProgram]:

@@ -11,15 +11,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+from gppo.curate.suites import check_suite
 from gppo.records import write_problems
 from gppo.types import Problem
-from judge_real_programs import leetcode_suite
 
 
 def leetcode_problem(row: dict[str, Any], number: int) -> Problem:
     """The record of a row; its tests are asserts, each a test of its own."""
-    suite = leetcode_suite(row["tests"]["functional"])
-    tests = {"asserts": list(suite.pieces), "names": list(suite.names), "prologue": suite.prologue}
+    tests = check_suite(row["tests"]["functional"])
     return Problem(
         id=f"leetcode-{number}",
         prompt=({"role": "user", "content": row["problem"]},),

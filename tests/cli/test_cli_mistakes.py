@@ -47,6 +47,19 @@ def test_what_a_recipe_can_say_wrong_is_found_before_there_is_a_run(gppo, path, 
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    "steps", [[], [{"step": "decontaminate", "against": [{"name": "exam", "data": "nowhere.jsonl"}]}]]
+)
+def test_what_curation_reads_is_looked_for_before_there_is_a_run(gppo, path, tmp_path, steps):
+    content = yaml.safe_load(path.read_text())
+    data = str(tmp_path / "train.jsonl") if steps else "nowhere.jsonl"
+    write_sums(tmp_path / "train.jsonl")
+    set_ = {"name": "s", "sources": [{"name": "a", "data": data}], "steps": steps, "output": str(tmp_path / "o.jsonl")}
+    path.write_text(yaml.safe_dump({**content, "curate": [set_]}))
+    assert "nowhere.jsonl: no such file; check the path" in gppo("curate", path).refusal()
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_section_that_is_missing(gppo, path):
     content = yaml.safe_load(path.read_text())
     del content["sft"]

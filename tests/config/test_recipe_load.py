@@ -68,7 +68,7 @@ def test_unknown_key_is_compared_with_what_is_valid_at_its_place(tmp_path: Path)
     assert complaints(tmp_path, inside_stage) == ["recipe.yaml: rl.stages.0.step: unknown key; did you mean 'steps'?"]
     assert complaints(tmp_path, MINIMAL + "sampling: 3\n") == [
         "recipe.yaml: sampling: unknown key; valid keys here: "
-        "name, seed, run_dir, device, threads, trackers, model, curate, distill, sft, rl, evaluate"
+        "name, seed, run_dir, device, threads, trackers, model, curate, distill, sft, rl, evaluate, vllm"
     ]
 
 
@@ -139,6 +139,34 @@ def test_long_values_are_cut_in_messages(tmp_path: Path) -> None:
         (
             "curate: [{name: s, sources: [{name: a, data: d}, {name: a, data: e}], output: o}]",
             "curate.0: the names of sources must",
+        ),
+        (
+            "curate: [{name: s, sources: [{name: a, data: d}], steps: [{step: near_dedup, treshold: 1}], output: o}]",
+            "curate.0.steps.0.treshold: unknown key; did you mean 'threshold'?",
+        ),
+        (
+            "curate: [{name: s, sources: [{name: a, data: d}], steps: [{step: decontaminate}], output: o}]",
+            "curate.0.steps.0.against: missing; give it a value (Evaluation sets",
+        ),
+        (
+            "curate: [{name: s, sources: [{name: a, data: d}], steps: [{step: exact_dedupe}], output: o}]",
+            "curate.0.steps.0: step: there is no 'exact_dedupe'; did you mean 'exact_dedup'?",
+        ),
+        (
+            "curate: [{name: s, sources: [{name: a, data: d}], steps: [{threshold: 1}], output: o}]",
+            "curate.0.steps.0: missing the key 'step', which says what it is",
+        ),
+        (
+            "curate: [{name: s, sources: [{name: a, data: d, hub: e}], output: o}]",
+            "curate.0.sources.0: give exactly one of data and hub",
+        ),
+        (
+            "curate: [{name: s, sources: [{name: a, data: d, format: math, columns: {prompt: p}}], output: o}]",
+            "curate.0.sources.0: give a format or columns, not both",
+        ),
+        (
+            "curate: [{name: s, sources: [{name: a, data: d, columns: {answer: p}}], output: o}]",
+            "curate.0.sources.0.columns: name the column of exactly one of prompt and messages",
         ),
     ],
 )

@@ -1,48 +1,13 @@
-import json
 import os
 import random
-from pathlib import Path
 
 import pytest
+from curate_builders import EXACT, config, conversation, decontaminate, lines, problem
 from rich.console import Console
 
-from gppo.config import CurateConfig
 from gppo.curate import curate, funnel_table
-from gppo.records import Conversation, read_conversations, read_problems, write_conversations, write_problems
-from gppo.run import RunFolder
-from gppo.types import Problem, UserError
-
-DATA = Path(os.environ.get("GPPO_DATA", Path(__file__).parents[3] / "shared" / "data"))
-
-
-def problem(id, text, source=""):
-    prompt = ({"role": "user", "content": text},)
-    return Problem(id=id, prompt=prompt, ability="math", ground_truth="1", data_source=source)
-
-
-def conversation(id, text, answer):
-    messages = ({"role": "user", "content": text}, {"role": "assistant", "content": answer})
-    return Conversation(id=id, messages=messages)
-
-
-@pytest.fixture
-def run(tmp_path):
-    return RunFolder.create(tmp_path / "run", "name: test\n")
-
-
-def config(tmp_path, sources, against=(), **options):
-    return CurateConfig(
-        name=options.pop("name", "the set"),
-        sources=[{"name": Path(path).stem, "data": path} for path in sources],
-        against=list(against),
-        output=options.pop("output", tmp_path / "out.jsonl"),
-        **options,
-    )
-
-
-def lines(path):
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
+from gppo.records import read_conversations, read_problems, write_conversations, write_problems
+from gppo.types import UserError
 
 EXAM = "A train leaves town at noon and rides for three hours at forty miles an hour"
 
@@ -51,7 +16,9 @@ def test_problems_from_two_sources(tmp_path, run):
     write_problems(tmp_path / "a.jsonl", [problem("1", "Find x."), problem("2", "FIND  x."), problem("3", EXAM)])
     write_problems(tmp_path / "b.parquet", [problem("1", "Find y.", "web"), problem("4", "find x.")])
     write_problems(tmp_path / "exam.jsonl", [problem("e1", f"{EXAM}. How far does it ride?")])
-    cfg = config(tmp_path, [tmp_path / "a.jsonl", tmp_path / "b.parquet"], [tmp_path / "exam.jsonl"])
+    cfg = config(
+        tmp_path, [tmp_path / "a.jsonl", tmp_path / "b.parquet"], EXACT, decontaminate(tmp_path / "exam.jsonl")
+    )
     result = curate(cfg, run)
 
     kept = read_problems(cfg.output)
@@ -64,18 +31,29 @@ def test_problems_from_two_sources(tmp_path, run):
     assert steps == [
         ("read a", 3, 3, ""),
         ("read b", 2, 2, ""),
-        ("exact duplicates", 5, 3, "asks the same as an earlier one (a 1, b 1)"),
-        ("9-gram overlap", 3, 2, "meets one of 1 problems of 1 evaluation sets (a 1)"),
+        ("exact duplicates", 5, 3, "exact duplicate 2 (a 1, b 1)"),
+        (
+            "9-gram overlap",
+            3,
+            2,
+            "meets an evaluation problem 1 (a 1); against 1 problems of 1 evaluation sets",
+        ),
     ]
-    (hit,) = lines(run.path / "decontamination-the-set.jsonl")
-    assert hit == {
-        "source": "a",
-        "record_id": "3",
-        "evaluation_set": (tmp_path / "exam.jsonl").as_posix(),
-        "problem_id": "e1",
-        "gram": "a train leaves town at noon and rides for",
-        "overlap": pytest.approx(8 / 13),  # sixteen words and twenty-one
-    }
+    duplicates = lines(result.folder / "01-exact_dedup.jsonl")
+    assert [(line["id"], line["source"], line["reason"]) for line in duplicates] == [
+        ("2", "a", "asks the same as 1 of a"),
+        ("4", "b", "asks the same as 1 of a"),
+    ]
+    (leak,) = lines(result.folder / "02-decontaminate.jsonl")
+    assert (leak["row"], leak["id"], leak["source"]) == (2, "3", "a")
+    assert leak["met"]["hits"] == [
+        {
+            "evaluation_set": "exam",
+            "problem_id": "e1",
+            "gram": "a train leaves town at noon and rides for",
+            "overlap": pytest.approx(8 / 13),  # sixteen words and twenty-one
+        }
+    ]
 
 
 def test_conversations_keep_several_answers_to_one_prompt(tmp_path, run):
@@ -88,7 +66,9 @@ def test_conversations_keep_several_answers_to_one_prompt(tmp_path, run):
     ]
     write_conversations(tmp_path / "a.jsonl", rows)
     write_problems(tmp_path / "exam.jsonl", [problem("e1", EXAM)])
-    cfg = config(tmp_path, [tmp_path / "a.jsonl"], [tmp_path / "exam.jsonl"], output=tmp_path / "out.parquet")
+    cfg = config(
+        tmp_path, [tmp_path / "a.jsonl"], EXACT, decontaminate(tmp_path / "exam.jsonl"), output=tmp_path / "out.parquet"
+    )
     result = curate(cfg, run)
     assert result.kind == "conversations"
     assert [c.id for c in read_conversations(cfg.output)] == ["1", "3", "4"]  # an answer may say what an exam asks
@@ -112,10 +92,10 @@ def test_everything_planted_is_found_and_nothing_else(tmp_path, run, seed):
     texts = [*clean, *rest]
     write_problems(tmp_path / "a.jsonl", [problem(str(i), text) for i, text in enumerate(texts)])
     write_problems(tmp_path / "exam.jsonl", [problem(str(i), text) for i, text in enumerate(exam)])
-    cfg = config(tmp_path, [tmp_path / "a.jsonl"], [tmp_path / "exam.jsonl"])
+    cfg = config(tmp_path, [tmp_path / "a.jsonl"], EXACT, decontaminate(tmp_path / "exam.jsonl"))
     result = curate(cfg, run)
     assert sorted(p.prompt[0]["content"] for p in read_problems(cfg.output)) == sorted(clean + near)
-    assert {texts[int(hit["record_id"])] for hit in lines(result.hits)} == set(leaked)
+    assert {texts[int(line["id"])] for line in lines(result.folder / "02-decontaminate.jsonl")} == set(leaked)
     assert [(s.rows_in, s.rows_out) for s in result.funnel] == [(275, 275), (275, 245), (245, 220)]
 
 
@@ -137,7 +117,7 @@ def test_evaluation_rows_that_cannot_be_read_are_said(tmp_path, run):
     write_problems(tmp_path / "exam.jsonl", [problem("1", EXAM)])
     with (tmp_path / "exam.jsonl").open("a") as file:
         file.write("{}\n")
-    result = curate(config(tmp_path, [tmp_path / "a.jsonl"], [tmp_path / "exam.jsonl"]), run)
+    result = curate(config(tmp_path, [tmp_path / "a.jsonl"], EXACT, decontaminate(tmp_path / "exam.jsonl")), run)
     assert "1 evaluation rows could not be read and are not guarded" in result.funnel[-1].why
 
 
@@ -146,8 +126,8 @@ def test_the_same_run_started_again_has_one_funnel(tmp_path, run):
     run.log("other", value=1)
     cfg = config(tmp_path, [tmp_path / "a.jsonl"])
     first, second = curate(cfg, run), curate(cfg, run)
-    assert first == second
-    assert len(run.read_metrics("funnel")) == 3
+    assert first.funnel == second.funnel
+    assert len(run.read_metrics("funnel")) == 1
     assert len(run.read_metrics("other")) == 1
 
 
@@ -160,23 +140,20 @@ def test_two_sets_of_one_run_keep_their_lines_and_files_apart(tmp_path, run):
     for _ in range(2):
         curate(config(tmp_path, [tmp_path / "a.jsonl"], name="RL set"), run)
         curate(config(tmp_path, [tmp_path / "more" / "a.jsonl"], name="SFT 集", output=tmp_path / "sft.jsonl"), run)
-    assert [line["set"] for line in run.read_metrics("funnel")] == ["RL set"] * 3 + ["SFT 集"] * 3
-    assert sorted(file.name for file in run.path.glob("*.jsonl")) == [
-        "decontamination-rl-set.jsonl",
-        "decontamination-sft-集.jsonl",
-        "metrics.jsonl",
-    ]
+    assert [line["set"] for line in run.read_metrics("funnel")] == ["RL set", "SFT 集"]
+    assert sorted(folder.name for folder in run.path.glob("curation/*")) == ["rl-set", "sft-集"]
     assert [file.parent.name for file in run.path.glob("quarantine/*/*")] == ["rl-set"]
 
 
 def test_funnel_table_shows_what_went_where(tmp_path, run):
     write_problems(tmp_path / "a.jsonl", [problem("1", "Find x."), problem("2", "find x."), problem("3", "Find y.")])
     console = Console(width=200, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
-    console.print(funnel_table(curate(config(tmp_path, [tmp_path / "a.jsonl"]), run)))
+    result = curate(config(tmp_path, [tmp_path / "a.jsonl"], EXACT), run)
+    console.print(funnel_table(result.title, result.funnel))
     text = console.export_text()
     assert "2 problems in" in text
     assert "1 (33.3%)" in text
-    assert "no evaluation set was given" in text
+    assert "exact duplicate 1 (a 1)" in text
 
 
 def test_two_kinds_of_sources_are_refused(tmp_path, run):
@@ -188,7 +165,7 @@ def test_two_kinds_of_sources_are_refused(tmp_path, run):
 
 def test_columns_of_neither_kind_are_refused(tmp_path, run):
     (tmp_path / "a.jsonl").write_text('{"question": "x", "answer": "1"}\n')
-    with pytest.raises(UserError, match="the first has question, answer"):
+    with pytest.raises(UserError, match="the first has question, answer; name its columns"):
         curate(config(tmp_path, [tmp_path / "a.jsonl"]), run)
 
 
@@ -202,17 +179,7 @@ def test_the_output_is_never_an_input(tmp_path, run):
 def test_nothing_left_is_an_error_and_writes_nothing(tmp_path, run):
     write_problems(tmp_path / "a.jsonl", [problem("1", EXAM)])
     write_problems(tmp_path / "exam.jsonl", [problem("1", EXAM)])
-    cfg = config(tmp_path, [tmp_path / "a.jsonl"], [tmp_path / "exam.jsonl"])
+    cfg = config(tmp_path, [tmp_path / "a.jsonl"], EXACT, decontaminate(tmp_path / "exam.jsonl"))
     with pytest.raises(UserError, match="nothing is left of a"):
         curate(cfg, run)
     assert not cfg.output.exists()
-
-
-@pytest.mark.skipif(not (DATA / "aime24").is_dir(), reason=f"no data at {DATA}; set GPPO_DATA")
-def test_older_aime_against_aime24(tmp_path, run):
-    old = json.loads((DATA / "aime_1983_2023" / "aime.json").read_text())
-    write_problems(tmp_path / "aime.jsonl", [problem(str(i), row["problem"]) for i, row in enumerate(old)])
-    new = lines(DATA / "aime24" / "test.jsonl")
-    write_problems(tmp_path / "aime24.jsonl", [problem(str(i), row["problem"]) for i, row in enumerate(new)])
-    result = curate(config(tmp_path, [tmp_path / "aime.jsonl"], [tmp_path / "aime24.jsonl"]), run)
-    assert [(s.rows_in, s.rows_out) for s in result.funnel] == [(975, 975), (975, 975), (975, 732)]

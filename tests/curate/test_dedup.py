@@ -1,7 +1,4 @@
-from hypothesis import given
-from hypothesis import strategies as st
-
-from gppo.curate.dedup import conversation_key, problem_key, question, unique
+from gppo.curate.dedup import conversation_key, problem_key, question
 
 
 def user(text):
@@ -45,26 +42,3 @@ def test_where_one_turn_ends_matters():
 
 def test_text_that_is_no_valid_unicode_has_a_key_too():
     assert problem_key([user("\ud800")]) != problem_key([user("\ud801")])
-
-
-def test_the_first_of_two_stays():
-    assert list(unique(["b1", "a1", "b2", "c1", "a2"], lambda text: text[0].encode())) == ["b1", "a1", "c1"]
-
-
-def test_records_stream():
-    def endless():
-        number = 0
-        while True:
-            yield number
-            number += 1
-
-    stream = unique(endless(), lambda number: str(number // 2).encode())
-    assert [next(stream) for _ in range(3)] == [0, 2, 4]
-
-
-@given(st.lists(st.sampled_from(["find x", "Find X", "find y", "FIND  y", "z"])))
-def test_unique_keeps_each_question_once_and_in_order(texts):
-    kept = list(unique(texts, lambda text: problem_key([user(text)])))
-    forms = [" ".join(text.lower().split()) for text in texts]
-    assert [" ".join(text.lower().split()) for text in kept] == list(dict.fromkeys(forms))
-    assert list(unique(kept, lambda text: problem_key([user(text)]))) == kept

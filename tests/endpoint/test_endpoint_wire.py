@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gppo.config import EndpointConfig
-from gppo.rollout.openai import chat_ask, completion_ask, opened_in_text, read_answer, seed_of
+from gppo.rollout import seed_of
+from gppo.rollout.openai import chat_ask, completion_ask, opened_in_text, read_answer
 from gppo.rollout.openai.wire import BadAnswerError, with_thinking
 from gppo.types import SamplingSettings
 

@@ -66,11 +66,28 @@ def test_curation_leaves_nothing_of_the_exam(demo) -> None:
         assert exam.isdisjoint(taught | trained)
         assert len(trained & taught) > 100 or exam_file == "heldout"
     funnel = run.read_metrics("funnel")
-    assert {line["set"] for line in funnel} == {"SFT set", "RL math", "RL code"}
+    assert {line["set"] for line in funnel} == {"SFT set", "copybook", "RL math", "RL code"}
     dropped = {line["set"]: line["rows_in"] - line["rows_out"] for line in funnel if line["step"] == "exact duplicates"}
     assert dropped["SFT set"] > 0
     assert dropped["RL math"] > 0
-    assert dropped["RL code"] == 0  # every problem of that world asks something else
+    assert dropped["RL code"] == 120  # the mirror's; every other problem of that world asks something else
+
+
+def test_all_that_was_planted_is_found_and_nothing_else(demo) -> None:
+    run, said = demo
+    rows = [line.split("│")[1:-1] for line in said.split("What was planted")[1].split("└")[0].splitlines()[4:]]
+    found = {row[0].strip(): [cell.strip() for cell in row[1:]] for row in rows if row}
+    assert len(found) == 5
+    for rule, least in {"wrong answer": 60, "faulty tests": 30}.items():
+        planted, removed, recall, precision = found[rule]
+        assert int(planted) >= least
+        assert (removed, recall, precision) == (planted, "100.0%", "100.0%")
+    # The faulty tests were put behind sixteen good ones, and only these are left.
+    kata = {p.id: json.loads(p.ground_truth) for p in read_problems(run.path / "world" / "kata.jsonl")}
+    for problem in read_problems(run.path / "data" / "rl-code.jsonl"):
+        tests = json.loads(problem.ground_truth)
+        assert tests["inputs"] == kata[problem.id]["inputs"][:16]
+        assert tests["outputs"] == kata[problem.id]["outputs"][:16]
 
 
 def test_run_again_it_does_nothing_twice(demo) -> None:
@@ -106,6 +123,8 @@ def test_without_a_sandbox_the_demo_is_about_math_alone() -> None:
     assert [stage.name for stage in rest.rl.stages] == ["math"]
     assert [item.name for item in rest.evaluate.sets] == ["math"]
     assert rest.sft == recipe.sft
+    assert "faulty_tests" in {step.step for made in recipe.curate for step in made.steps}
+    assert "faulty_tests" not in {step.step for made in rest.curate for step in made.steps}
 
 
 def test_the_coach_is_wrong_most_of_the_time_and_in_form() -> None:

@@ -232,7 +232,7 @@ def test_iter_rows_without_quarantine_stops_at_a_bad_line(tmp_path: Path) -> Non
         ("a.jsonl.gz", b"plain", "cannot be read after line 0 (Not a gzipped file"),
         ("a.jsonl.gz", gzip.compress(os.urandom(3000))[:-900], "cannot be read after line"),
         ("a.parquet", b"plain", "not a Parquet file that can be read ("),
-        ("a.csv", b"a,b", "unknown kind of file; records are read from .jsonl, .jsonl.gz, .parquet"),
+        ("a.csv", b"a,b", "unknown kind of file; records are read from .jsonl, .jsonl.gz, .json, .parquet"),
     ],
 )
 def test_files_that_hold_nothing_of_use(tmp_path: Path, name: str, content: bytes, reason: str) -> None:

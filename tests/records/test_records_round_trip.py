@@ -150,3 +150,14 @@ def test_a_full_disk(full_disk: Path, suffix: str) -> None:
         write_problems(path, many)
     assert [item.id for item in read_problems(path)] == ["p"]
     assert list(full_disk.iterdir()) == [path]
+
+
+def test_parquet_is_written_in_parts_with_types_known_after_the_last_row(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("gppo.records.write._ROWS_AT_ONCE", 3)
+    extras = [{"level": i} for i in range(7)] + [{"level": "high", "big": 2**70}, {}]
+    prompt = ({"role": "user", "content": "1 + 1?"},)
+    problems = [Problem(str(i), prompt, "math", "2", extra=extra) for i, extra in enumerate(extras)]
+    assert write_problems(tmp_path / "a.parquet", (problem for problem in problems)) == 9
+    assert pq.ParquetFile(tmp_path / "a.parquet").num_row_groups == 3
+    assert read_problems(tmp_path / "a.parquet") == problems
+    assert [file.name for file in tmp_path.iterdir()] == ["a.parquet"]

@@ -43,6 +43,13 @@ def changes(begun=("sft", "rl"), **over):
     return unsafe_changes(RECIPE, new, lambda section: section in begun)
 
 
+def test_curation_may_change_until_something_was_trained_on_it():
+    there, new = {**RECIPE, "curate": [{"steps": []}]}, {**RECIPE, "curate": [{"steps": [{"step": "exact_dedup"}]}]}
+    assert unsafe_changes(there, new, lambda section: False) == []
+    assert unsafe_changes(there, new, lambda section: section == "sft") == ["curate.0.steps"]
+    assert unsafe_changes(there, new, lambda section: section == "rl") == ["curate.0.steps"]
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -87,7 +87,12 @@ def _start(path: Path, overrides: list[str] | None, fresh: bool, section: str) -
 
 def _data(recipe: "Recipe", section: str) -> list[Path]:
     """The files that a command will read."""
+    from gppo.config import files_of
+
     files: list[Path] = []
+    for config in recipe.curate or [] if section == "curate" else []:
+        files += [source.data for source in config.sources if source.data is not None]
+        files += [path for step in config.steps for path in files_of(step)]
     if section == "sft" and recipe.sft:
         files.append(recipe.sft.data)
     if section == "rl" and recipe.rl:
@@ -144,16 +149,19 @@ def demo(
 
 @app.command()
 def curate(recipe_file: RecipeFile, overrides: Overrides = None, fresh: Fresh = False) -> None:
-    """Make training sets: exact duplicates and overlaps with evaluation sets out, every loss counted."""
+    """Make training sets by the recipe's steps, every loss counted. Run it again to go on after its last whole step."""
     from rich.console import Console
 
     from gppo.config import require
     from gppo.curate import curate as curate_one
-    from gppo.curate import funnel_table
+    from gppo.curate import funnel_table, write_page
 
     recipe, run = _start(recipe_file, overrides, fresh, "curate")
+    results = []
     for config in require(recipe, "curate"):
-        Console().print(funnel_table(curate_one(config, run)))
+        results.append(curate_one(config, run, seed=recipe.seed, device=recipe.device))
+        Console().print(funnel_table(results[-1].title, results[-1].funnel))
+    typer.echo(f"Page: {write_page(run.path, results)}")
 
 
 @app.command()

@@ -1,6 +1,6 @@
 """Recipes: one YAML file checked by strict models. The field descriptions are the reference."""
 
-from gppo.config.data import CurateConfig, SourceConfig
+from gppo.config.data import CurateConfig
 from gppo.config.distill import DistillConfig
 from gppo.config.endpoint import BudgetConfig, EndpointConfig
 from gppo.config.evaluation import EvaluateConfig, EvaluationSet, SamplingConfig
@@ -20,23 +20,54 @@ from gppo.config.rl import (
     StageConfig,
     StageSettings,
 )
+from gppo.config.selection import (
+    CorrectnessConfig,
+    DifficultyConfig,
+    EmbeddingConfig,
+    FaultyTestsConfig,
+    FormatConfig,
+    JudgeConfig,
+    KCenterConfig,
+    LanguageConfig,
+    MinTestsConfig,
+    PassShareConfig,
+    TopSourcesConfig,
+)
 from gppo.config.sft import SFTConfig
+from gppo.config.sources import ColumnsConfig, Format, SourceConfig
+from gppo.config.steps import DecontaminateConfig, ExactDedupConfig, NearDedupConfig, StepConfig, files_of
+from gppo.config.vllm import VLLMConfig
 
 __all__ = [
     "BudgetConfig",
+    "ColumnsConfig",
     "CorrectionConfig",
+    "CorrectnessConfig",
     "CurateConfig",
+    "DecontaminateConfig",
+    "DifficultyConfig",
     "DistillConfig",
+    "EmbeddingConfig",
     "EndpointConfig",
     "EvaluateConfig",
     "EvaluationSet",
+    "ExactDedupConfig",
+    "FaultyTestsConfig",
+    "Format",
+    "FormatConfig",
+    "JudgeConfig",
+    "KCenterConfig",
     "KLConfig",
     "LMLossConfig",
+    "LanguageConfig",
     "LoRAConfig",
+    "MinTestsConfig",
     "ModelConfig",
+    "NearDedupConfig",
     "ObjectiveConfig",
     "OptimizerConfig",
     "OverlongConfig",
+    "PassShareConfig",
     "RLConfig",
     "Recipe",
     "ResolvedStage",
@@ -46,9 +77,13 @@ __all__ = [
     "SourceConfig",
     "StageConfig",
     "StageSettings",
+    "StepConfig",
     "TinyConfig",
+    "TopSourcesConfig",
+    "VLLMConfig",
     "YarnConfig",
     "dump_recipe",
+    "files_of",
     "load_recipe",
     "require",
 ]

@@ -106,10 +106,10 @@ class EvaluateConfig(Strict):
         ge=1,
     )
     require_thinking: bool = Field(default=False, description="Whether a response without think tags is wrong.")
-    engine: Literal["local", "openai"] = Field(
+    engine: Literal["local", "vllm", "openai"] = Field(
         default="local",
-        description="What `gppo eval` samples from: the model, in this process, or a server. RL scores with its own "
-        "weights all the same.",
+        description="What `gppo eval` samples from: the model, in this process or by vLLM, or a server. RL scores with "
+        "its own weights and sampler all the same.",
     )
     endpoint: EndpointConfig | None = Field(default=None, description="The server, with engine openai.")
 

@@ -16,6 +16,7 @@ from gppo.config.model import ModelConfig
 from gppo.config.recipe import Recipe
 from gppo.config.rl import RLConfig
 from gppo.config.sft import SFTConfig
+from gppo.config.vllm import VLLMConfig
 from gppo.types import UserError
 
 
@@ -140,6 +141,8 @@ def require(recipe: Recipe, section: Literal["sft"]) -> SFTConfig: ...
 def require(recipe: Recipe, section: Literal["rl"]) -> RLConfig: ...
 @overload
 def require(recipe: Recipe, section: Literal["evaluate"]) -> EvaluateConfig: ...
+@overload
+def require(recipe: Recipe, section: Literal["vllm"]) -> VLLMConfig: ...
 def require(recipe: Recipe, section: str) -> Any:
     """A section that a command cannot do without.
 

@@ -12,6 +12,7 @@ from gppo.config.evaluation import EvaluateConfig
 from gppo.config.model import ModelConfig
 from gppo.config.rl import RLConfig
 from gppo.config.sft import SFTConfig
+from gppo.config.vllm import VLLMConfig
 
 
 class Recipe(Strict):
@@ -38,10 +39,29 @@ class Recipe(Strict):
     rl: RLConfig | None = Field(default=None, description="Reinforcement learning.")
     evaluate: EvaluateConfig | None = Field(default=None, description="What is scored, and how it is sampled.")
 
+    vllm: VLLMConfig | None = Field(default=None, description="vLLM, for rl.sampler and evaluate.engine vllm.")
+
     @property
     def folder(self) -> Path:
         """Where the run is kept."""
         return self.run_dir or Path("runs") / self.name
+
+    @model_validator(mode="after")
+    def _vllm_where_it_is_asked_for(self) -> "Recipe":
+        asked = [
+            key
+            for key, wanted in (
+                ("rl.sampler", self.rl is not None and self.rl.sampler == "vllm"),
+                ("evaluate.engine", self.evaluate is not None and self.evaluate.engine == "vllm"),
+            )
+            if wanted
+        ]
+        if asked and self.vllm is None:
+            raise ValueError(
+                f"{asked[0]} is vllm and there is no section vllm; add one with python: the interpreter "
+                "of an environment that has vLLM"
+            )
+        return self
 
     @model_validator(mode="after")
     def _context_holds_the_responses(self) -> "Recipe":

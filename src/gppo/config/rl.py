@@ -182,6 +182,9 @@ class RLConfig(StageSettings):
     micro_batch_tokens: int = Field(
         default=16384, description="Token budget of one forward pass; padding counts where there is any.", ge=1
     )
+    sampler: Literal["local", "vllm"] = Field(
+        default="local", description="What draws responses: this process, or vLLM as the section vllm says."
+    )
     sampler_rows: int = Field(default=256, description="Responses decoded side by side.", ge=1)
     evaluate_every: int = Field(default=0, description="Steps between evaluations; 0 only before and after.", ge=0)
     save_every: int = Field(default=10, description="Steps between checkpoints.", ge=1)

@@ -1,23 +1,23 @@
-"""Training sets from sources: exact duplicates and overlaps with evaluation problems out, every loss counted."""
+"""Training sets from sources, by the steps of a recipe: every loss counted, and kept with its reason."""
 
-from gppo.curate.decontaminate import Hit, OverlapIndex, build_index, find_hits
-from gppo.curate.dedup import conversation_key, problem_key, question, unique
-from gppo.curate.normalise import normal_form, words
-from gppo.curate.pipeline import CurateResult, FunnelStep, curate, funnel_table
+from gppo.curate.funnel import FunnelStep, funnel_table
+from gppo.curate.page import write_page
+from gppo.curate.pipeline import CurateResult, curate
+from gppo.curate.step import Bench, Change, Item, Items, Kind, Removed, Replaced, Step, Training
 
 __all__ = [
+    "Bench",
+    "Change",
     "CurateResult",
     "FunnelStep",
-    "Hit",
-    "OverlapIndex",
-    "build_index",
-    "conversation_key",
+    "Item",
+    "Items",
+    "Kind",
+    "Removed",
+    "Replaced",
+    "Step",
+    "Training",
     "curate",
-    "find_hits",
     "funnel_table",
-    "normal_form",
-    "problem_key",
-    "question",
-    "unique",
-    "words",
+    "write_page",
 ]

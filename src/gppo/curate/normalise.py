@@ -25,13 +25,11 @@ _NO_SPACES = "\u0e00-\u0eff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"  # Thai, Lao
 _HYPHEN = re.compile(r"(?<=[^\W\d_]{2})-(?=\w)|(?<=\w)-(?=[^\W\d_]{2})")
 _TOKEN = re.compile(
     rf"""
-      (?P<sign> [-+*/=<>^%|×÷·±∓≤≥≠≈≡∈∉⊂⊆∪∩√∑∏∫∞→] | (?: (?<=[\d)]) | (?<=\b[^\W\d_]) ) ! )
-    | \d+(?:\.\d+)?
-    | [{_NO_SPACES}]
-    | (?: (?![{_NO_SPACES}]) [^\W\d_] )+
+      ( [^\W\d_{_NO_SPACES}]+ | \d+(?:\.\d+)? | [{_NO_SPACES}] )
+    | ( [-+*/=<>^%|×÷·±∓≤≥≠≈≡∈∉⊂⊆∪∩√∑∏∫∞→] | (?: (?<=[\d)]) | (?<=\b[^\W\d_]) ) ! )
     """,
     re.VERBOSE,
-)
+)  # a word, or a sign
 
 
 def normal_form(text: str) -> str:
@@ -47,14 +45,19 @@ def normal_form(text: str) -> str:
 
 def words(text: str) -> list[str]:
     """The words of a text, in order; empty for a text without a letter or a digit."""
+    text = normal_form(text)
+    if "-" in text:
+        text = _HYPHEN.sub(" ", text)
     found: list[str] = []
     signs = ""
-    for token in _TOKEN.finditer(_HYPHEN.sub(" ", normal_form(text))):
-        if token["sign"]:
-            signs += token[0]
-        else:
-            found.append(signs + token[0])
+    for word, sign in _TOKEN.findall(text):
+        if sign:
+            signs += sign
+        elif signs:
+            found.append(signs + word)
             signs = ""
+        else:
+            found.append(word)
     if signs and found:
         found[-1] += signs
     return found

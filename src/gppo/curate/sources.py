@@ -5,14 +5,14 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 from gppo.config import SourceConfig
-from gppo.records import BadRowError, Conversation, Quarantine, conversation_from_row, iter_rows, problem_from_row
+from gppo.curate.columns import mapped
+from gppo.curate.hub import iter_hub
+from gppo.curate.step import Kind, Training
+from gppo.records import BadRowError, Quarantine, conversation_from_row, iter_rows, problem_from_row
 from gppo.types import Problem, UserError
-
-Kind = Literal["problems", "conversations"]
-Training = Problem | Conversation
 
 
 @dataclass(slots=True)
@@ -20,16 +20,30 @@ class Source:
     """A source while it is read.
 
     Args:
-        name: how the funnel names it.
-        data: the file.
+        config: what the recipe says of it.
         quarantine: where rows go that cannot be used; it counts them.
-        usable: rows that could be used so far.
+        usable: records that could be made of it so far.
     """
 
-    name: str
-    data: Path
+    config: SourceConfig
     quarantine: Quarantine
     usable: int = 0
+
+    @property
+    def name(self) -> str:
+        """How the funnel names it."""
+        return self.config.name
+
+    @property
+    def place(self) -> str:
+        """Its file or data set."""
+        return str(self.config.data or self.config.hub)
+
+    def rows(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """(number, row) as the source has them. What is no row goes to the quarantine."""
+        if self.config.data is not None:
+            return iter_rows(self.config.data, self.quarantine)
+        return iter_hub(self.config)
 
 
 def file_name(name: str) -> str:
@@ -40,7 +54,7 @@ def file_name(name: str) -> str:
 def open_sources(configs: Sequence[SourceConfig], folder: Path) -> list[Source]:
     """Sources with a quarantine file each in ``folder``."""
     return [
-        Source(config.name, config.data, Quarantine(folder / f"{position}-{file_name(config.name)}.quarantine.jsonl"))
+        Source(config, Quarantine(folder / f"{position}-{file_name(config.name)}.quarantine.jsonl"))
         for position, config in enumerate(configs, start=1)
     ]
 
@@ -71,32 +85,68 @@ def read_sources(sources: Sequence[Source], kind: Kind) -> Iterator[tuple[str, T
     ids: set[str] = set()
     for source in sources:
         with source.quarantine as quarantine:
-            for line, row in iter_rows(source.data, quarantine):
+            for line, row in source.rows():
                 try:
-                    record = convert(row, f"{source.name}-{line}")
+                    records = [
+                        convert(each, f"{source.name}-{line}" + (f".{part}" if part else ""))
+                        for part, each in enumerate(mapped(source.config, row))
+                    ]
                 except BadRowError as bad:
                     quarantine.add(line, str(bad), row)
                     continue
-                source.usable += 1
-                unique = record.id
-                while unique in ids:
-                    unique = f"{unique}@{source.name}-{line}"
-                ids.add(unique)
-                yield source.name, _named(record, unique, source.name)
+                for record in records:
+                    source.usable += 1
+                    unique = record.id
+                    while unique in ids:
+                        unique = f"{unique}@{source.name}-{line}"
+                    ids.add(unique)
+                    yield source.name, _named(record, unique, source.name)
+
+
+def read_questions(source: Source) -> list[Problem]:
+    """The problems of an evaluation set, of which only the questions matter: answers may be missing.
+
+    Raises:
+        UserError: it cannot be read, or no row of it can be used.
+    """
+    problems: list[Problem] = []
+    with source.quarantine as quarantine:
+        for line, row in source.rows():
+            try:
+                problems += [_asked(each, f"{source.name}-{line}") for each in mapped(source.config, row)]
+            except BadRowError as bad:
+                quarantine.add(line, str(bad), row)
+    if not problems:
+        reason = source.quarantine.first or "it has no rows"
+        raise UserError(f"{source.place}: no evaluation problem can be read ({reason}); mend it or name its columns")
+    source.usable = len(problems)
+    return problems
+
+
+def _asked(row: dict[str, Any], fallback_id: str) -> Problem:
+    if row.get("prompt") is None and row.get("messages") is not None:
+        row = {"prompt": row["messages"], **{key: value for key, value in row.items() if key in ("id", "extra_info")}}
+    return problem_from_row({"ability": "math", **row, "reward_model": {"ground_truth": "not read"}}, fallback_id)
 
 
 def _kind_of(source: Source) -> Kind:
     columns = ""
     with source.quarantine as quarantine:
-        for _, row in iter_rows(source.data, quarantine):
-            if "messages" in row:
+        for line, row in source.rows():
+            try:
+                found = next(iter(mapped(source.config, row)), {})
+            except BadRowError as bad:
+                quarantine.add(line, str(bad), row)
+                columns = columns or f"{', '.join(row)}: {bad}"
+                continue
+            if "messages" in found:
                 return "conversations"
-            if "prompt" in row and "reward_model" in row:
+            if "prompt" in found and "reward_model" in found:
                 return "problems"
             columns = columns or ", ".join(row)
     raise UserError(
-        f"{source.data}: no row is a problem (prompt, ability, reward_model) or a conversation (messages), the first "
-        f"has {columns or 'nothing that can be read'}; rename the columns"
+        f"{source.place}: no row is a problem (prompt, ability, reward_model) or a conversation (messages), the first "
+        f"has {columns or 'nothing that can be read'}; name its columns in the recipe, or its format"
     )
 
 

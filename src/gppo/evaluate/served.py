@@ -4,15 +4,17 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from gppo.config import EvaluateConfig, Recipe, require
+from gppo.config import Recipe, require
 from gppo.policy import Policy, load_tokenizer
 from gppo.rollout import LocalSampler, Sampler
 from gppo.rollout.openai import OpenAISampler
+from gppo.rollout.vllm import VLLMSampler
 from gppo.run import RunFolder
 from gppo.run.fingerprint import fingerprint
 from gppo.types import UserError
 
 _ONLY_THE_SERVER_KNOWS = 2**31
+_VLLM_ROWS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +50,12 @@ def served_model(recipe: Recipe) -> Served:
     return Served(tokenizer, context or _ONLY_THE_SERVER_KNOWS, name)
 
 
-def sampler_for(policy: Policy | Served, config: EvaluateConfig, run: RunFolder) -> AbstractContextManager[Sampler]:
-    """What draws the responses: the policy itself, or its server with answers kept in the run."""
+def sampler_for(policy: Policy | Served, recipe: Recipe, run: RunFolder) -> AbstractContextManager[Sampler]:
+    """What draws the responses: the policy itself, vLLM with its weights, or a server with answers kept in the run."""
+    config = require(recipe, "evaluate")
     if not isinstance(policy, Served):
+        if config.engine == "vllm":
+            return VLLMSampler(policy, require(recipe, "vllm"), _VLLM_ROWS, run.path / "vllm.log")
         return nullcontext(LocalSampler(policy))
     assert config.endpoint is not None
     context = policy.max_context if policy.max_context < _ONLY_THE_SERVER_KNOWS else None

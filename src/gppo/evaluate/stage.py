@@ -74,7 +74,7 @@ def run_eval(
     workers, timeout = (judge_config.judge_workers, judge_config.judge_timeout) if judge_config else (1, 5.0)
     with (
         CaseJudge(workers, timeout, tests_per_problem=None) as judge,
-        sampler_for(policy, config, run) as sampler,
+        sampler_for(policy, recipe, run) as sampler,
         progress("Evaluation", total) as bar,
         stop_requests() as stop,
     ):

@@ -2,7 +2,9 @@
 
 What is wrong with the sources is wrong on purpose. The tutor believes that adding 7 adds 6. The forum repeats the
 tutor, forgets its think tags, and leaks exam questions. The coach misreads what programs should do ("greater than 3" as
-``>=3``). Curation mends what curation can; beliefs are left to RL.
+``>=3``). The mirror copies the programming problems and leaks their exam, and some of
+their tests are wrong. Curation mends what curation can; beliefs are left to RL. Nobody learns from the copybook: it
+shows what becomes of wrong answers.
 """
 
 from pathlib import Path
@@ -10,7 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from gppo.miniature.code_world import CodeProblem, code_problems, to_problem
+from gppo.miniature.faults import copybook, with_faulty_tests
 from gppo.miniature.math_world import chain_problems
+from gppo.miniature.planted import planted_problems
 from gppo.miniature.teachers import MISLED, UNTIDY, Teacher, programmed
 from gppo.records import Conversation, write_conversations, write_problems
 from gppo.types import Message, Problem
@@ -29,8 +33,9 @@ def write_world(
     exercises: int = 4000,
     code_exam: int = 150,
     programs: int = 1180,
+    copies: int = 400,
 ) -> None:
-    """Write tutor, forum, exercises and heldout; coach, kata and heldout-code (all .jsonl).
+    """Write tutor, forum, copybook, exercises and heldout; coach, kata, mirror and heldout-code (all .jsonl).
 
     Args:
         folder: where they go; made where missing.
@@ -40,9 +45,11 @@ def write_world(
         exercises: RL math problems before curation.
         code_exam: held-out code problems.
         programs: code problems that the coach solves, and that RL trains on.
+        copies: solutions in the copybook.
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_math(folder, seed, exam, traces, exercises)
+    write_conversations(folder / "copybook.jsonl", copybook(seed, copies, TAUGHT))
     write_code(folder, seed, code_exam, programs)
 
 
@@ -72,8 +79,10 @@ def write_code(folder: Path, seed: int, exam: int, programs: int) -> None:
     """The files of code; arguments as in ``write_world``. The exam and what is trained on are disjoint."""
     rng = np.random.default_rng([seed, 12])
     problems = code_problems(seed, exam + programs)
-    write_problems(folder / "heldout-code.jsonl", [to_problem(problem) for problem in problems[:exam]])
-    write_problems(folder / "kata.jsonl", [to_problem(problem) for problem in problems[exam:]])
+    asked, kata = ([to_problem(problem) for problem in part] for part in (problems[:exam], problems[exam:]))
+    write_problems(folder / "heldout-code.jsonl", asked)
+    write_problems(folder / "kata.jsonl", with_faulty_tests(seed, problems[exam:]))
+    write_problems(folder / "mirror.jsonl", planted_problems(seed, kata, asked, each=min(120, programs // 4)))
     write_conversations(folder / "coach.jsonl", [_program(problem, rng) for problem in problems[exam:]])
 
 

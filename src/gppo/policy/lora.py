@@ -95,7 +95,7 @@ def add_adapters(model: Any, config: LoRAConfig, *, seed: int) -> None:
 
 def has_adapters(model: nn.Module) -> bool:
     """Whether the model has adapters of ``add_adapters``."""
-    return next(_adapted(model), None) is not None
+    return next(_low_ranks(model), None) is not None
 
 
 def low_rank(module: nn.Module) -> LowRank | None:
@@ -120,15 +120,23 @@ def read_adapters(folder: Path) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
+def merged_state(model: nn.Module) -> dict[str, Tensor]:
+    """The ``state_dict`` that the model would have with its adapters merged; only merged weights are copies."""
+    merged = {f"{name}.weight": found.base.float() + found.up @ found.down for name, found in _low_ranks(model)}
+    plain = {
+        name.replace(".base_layer.", "."): tensor for name, tensor in model.state_dict().items() if ".lora_" not in name
+    }
+    return {name: merged[name].to(tensor.dtype) if name in merged else tensor for name, tensor in plain.items()}
+
+
+@torch.no_grad()
 def merge_adapters(model: Any) -> None:
     """Add every adapter's product to its layer's weight and make the model one without adapters, in place.
 
     The sum is made in float32 and rounded to the weight's precision.
     """
-    for name, module in list(_adapted(model)):
-        layer: Any = module
-        found = low_rank(module)
-        assert found is not None
+    for name, found in list(_low_ranks(model)):
+        layer: Any = model.get_submodule(name)
         base = layer.base_layer
         base.weight.copy_(found.base.float() + found.up @ found.down)
         owner, _, own_name = name.rpartition(".")
@@ -137,5 +145,6 @@ def merge_adapters(model: Any) -> None:
     model._hf_peft_config_loaded = False  # so that the whole model is saved, not its adapters
 
 
-def _adapted(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    return ((name, module) for name, module in model.named_modules() if low_rank(module) is not None)
+def _low_ranks(model: nn.Module) -> Iterator[tuple[str, LowRank]]:
+    """The layers that have adapters, by name."""
+    return ((name, found) for name, module in model.named_modules() if (found := low_rank(module)) is not None)

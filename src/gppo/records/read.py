@@ -22,7 +22,7 @@ def read_problems(path: str | Path, *, quarantine: str | Path | Quarantine | Non
     else the row's ``id``, else ``<stem>-<line>``. Of two rows with one id the first stays.
 
     Args:
-        path: .jsonl, .jsonl.gz or .parquet.
+        path: .jsonl, .jsonl.gz, .json or .parquet.
         quarantine: where bad rows go, by default ``<path>.quarantine.jsonl``. A ``Quarantine`` also gives the count.
 
     Raises:
@@ -37,7 +37,7 @@ def read_conversations(path: str | Path, *, quarantine: str | Path | Quarantine 
     Rows have ``messages``, and may have ``data_source`` and ``extra_info``; ids are found as by ``read_problems``.
 
     Args:
-        path: .jsonl, .jsonl.gz or .parquet.
+        path: .jsonl, .jsonl.gz, .json or .parquet.
         quarantine: where bad rows go, by default ``<path>.quarantine.jsonl``. A ``Quarantine`` also gives the count.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Rows of JSONL, gzipped JSONL and Parquet, one at a time."""
+"""Rows of JSONL, gzipped JSONL, JSON arrays and Parquet, one at a time."""
 
 import gzip
 import json
@@ -10,11 +10,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gppo.records.arrays import array_rows, first_sign
 from gppo.records.quarantine import BadRowError, Quarantine
 from gppo.types import UserError
 from gppo.types.files import plain
 
-SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
+SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".parquet")
 # In a Parquet file written here: the keys of extra_info that hold JSON text, because their values have no common type.
 JSON_KEYS = b"gppo.json_keys"
 _ROWS_AT_ONCE = 512
@@ -29,12 +30,13 @@ def suffix_of(path: Path) -> str:
 
 
 def iter_rows(path: str | Path, quarantine: Quarantine | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Stream (number, row) from a records file; numbers start at 1 and are lines of JSONL or rows of Parquet.
+    """Stream (number, row) from a records file; numbers start at 1 and are lines of JSONL, entries
+    of a JSON array or rows of Parquet. A .json file whose first sign is no "[" is read as JSONL.
 
     Blank lines are skipped. Parquet values come as plain lists, dicts, text and numbers.
 
     Args:
-        path: .jsonl, .jsonl.gz or .parquet.
+        path: .jsonl, .jsonl.gz, .json or .parquet.
         quarantine: takes lines that are not JSON objects; without one such a line is a UserError.
 
     Raises:
@@ -45,7 +47,11 @@ def iter_rows(path: str | Path, quarantine: Quarantine | None = None) -> Iterato
     if not path.is_file():
         what = "is a folder; name a file in it" if path.is_dir() else "no such file; check the path"
         raise UserError(f"{path}: {what}")
-    return _parquet_rows(path) if suffix == ".parquet" else _json_rows(path, suffix, quarantine)
+    if suffix == ".parquet":
+        return _parquet_rows(path)
+    if suffix == ".json" and first_sign(path) == "[":
+        return array_rows(path, quarantine)
+    return _json_rows(path, suffix, quarantine)
 
 
 def require_columns(path: Path, names: Iterable[str]) -> None:

@@ -1,9 +1,11 @@
 """Problems and conversations to JSONL or Parquet, whole files or none."""
 
 import json
+import tempfile
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,6 +23,7 @@ _PROBLEM_FIELDS = [
     ("reward_model", pa.struct([("style", pa.string()), ("ground_truth", pa.string())])),
 ]
 _CONVERSATION_FIELDS = [("data_source", pa.string()), ("messages", _TURNS)]
+_ROWS_AT_ONCE = 4096
 _ARROW_TYPES = {str: pa.string(), bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
 
 
@@ -84,7 +87,7 @@ def _extra_info(record_id: str, extra: Mapping[str, Any]) -> dict[str, Any]:
 
 def _write(path: Path, rows: Iterable[dict[str, Any]], fields: list[tuple[str, pa.DataType]]) -> int:
     suffix = suffix_of(path)
-    if suffix == ".jsonl.gz":
+    if suffix not in (".jsonl", ".parquet"):
         raise UserError(f"{path}: records are written as .jsonl or .parquet; change the name's end")
     with atomic_file(path) as file:
         if suffix == ".jsonl":
@@ -93,32 +96,37 @@ def _write(path: Path, rows: Iterable[dict[str, Any]], fields: list[tuple[str, p
                 file.write(json_line(row))
                 count += 1
             return count
-        table = _table(list(rows), fields)
-        pq.write_table(table, file, compression="zstd")
-        return table.num_rows
+        return _write_parquet(file, path, rows, fields)
 
 
-def _table(rows: list[dict[str, Any]], fields: list[tuple[str, pa.DataType]]) -> pa.Table:
-    """One column for each field, and extra_info as a struct of every key that any row has."""
-    extras = [row["extra_info"] for row in rows]
-    types = {key: _common_type(extras, key) for key in dict.fromkeys(key for extra in extras for key in extra)}
-    json_keys = [key for key, common in types.items() if common is None]
-    for extra in extras:
-        for key in extra.keys() & set(json_keys):
-            extra[key] = json.dumps(extra[key], ensure_ascii=False)
-    # A struct needs a field even where there is no row.
-    struct = pa.struct([(key, common or pa.string()) for key, common in types.items()] or [("id", pa.string())])
-    schema = pa.schema([*fields, ("extra_info", struct)], metadata={JSON_KEYS: json.dumps(json_keys)})
-    return pa.Table.from_pylist(rows, schema=schema)
+def _write_parquet(
+    file: BinaryIO, path: Path, rows: Iterable[dict[str, Any]], fields: list[tuple[str, pa.DataType]]
+) -> int:
+    """Two passes, as the types of extra_info are known after the last row: over the rows, which wait on disk, and over
+    that file."""
+    kinds: dict[str, set[type]] = {}
+    count = 0
+    with tempfile.TemporaryFile(dir=path.parent) as waiting:
+        for row in rows:
+            for key, value in row["extra_info"].items():
+                kinds.setdefault(key, set()).add(_kind(value))
+            waiting.write(json_line(row))
+            count += 1
+        waiting.seek(0)
+        types = {key: _ARROW_TYPES.get(found.pop()) if len(found) == 1 else None for key, found in kinds.items()}
+        json_keys = [key for key, common in types.items() if common is None]
+        # A struct needs a field even where there is no row.
+        struct = pa.struct([(key, common or pa.string()) for key, common in types.items()] or [("id", pa.string())])
+        schema = pa.schema([*fields, ("extra_info", struct)], metadata={JSON_KEYS: json.dumps(json_keys)})
+        with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+            while batch := [json.loads(line) for line in islice(waiting, _ROWS_AT_ONCE)]:
+                for extra in (row["extra_info"] for row in batch):
+                    for key in extra.keys() & set(json_keys):
+                        extra[key] = json.dumps(extra[key], ensure_ascii=False)
+                writer.write_table(pa.Table.from_pylist(batch, schema=schema))
+    return count
 
 
-def _common_type(extras: list[dict[str, Any]], key: str) -> pa.DataType | None:
-    """The Arrow type that holds all values of a key as they are, or None where there is no such type."""
-    values = [extra[key] for extra in extras if key in extra]
-    kinds = {type(value) for value in values}
-    if len(kinds) != 1:
-        return None
-    kind = kinds.pop()
-    if kind is int and not all(-(2**63) <= value < 2**63 for value in values):
-        return None
-    return _ARROW_TYPES.get(kind)
+def _kind(value: Any) -> type:
+    """What decides a column's type; an integer that no column of integers holds has a kind of its own."""
+    return object if type(value) is int and not -(2**63) <= value < 2**63 else type(value)

@@ -92,6 +92,25 @@ def curves(
     return Chart(id, title, note, {"data": data, "layout": layout}, f"{title}. {'; '.join(words)}.", wide)
 
 
+def bars(
+    id: str, title: str, note: str, values: Sequence[tuple[str, float]], color: str = "--accent", *, wide: bool = False
+) -> Chart | None:
+    """A bar for each (name, number), the names as categories in their order; None without any."""
+    if not values:
+        return None
+    names = [label(name) for name, _ in values]
+    trace = {"type": "bar", "x": names, "y": [value for _, value in values], "marker": {"color": color}}
+    layout = {
+        "height": 280,
+        "showlegend": False,
+        "bargap": 0.12,
+        "xaxis": {"type": "category"},
+        "yaxis": {"rangemode": "tozero"},
+    }
+    words = ", ".join(f"{name}: {value:g}" for name, value in values[:40])
+    return Chart(id, title, note, {"data": [trace], "layout": layout}, f"{title}. {words}.", wide)
+
+
 def label(text: str) -> str:
     """Text for plotly, which reads some HTML in its labels."""
     return escape(text, quote=False)

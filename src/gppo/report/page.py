@@ -41,6 +41,7 @@ def page_of(
     eyebrow: str,
     sections: Sequence[Section],
     *,
+    made_by: str = "gppo report",
     notice: str = "",
     facts: Sequence[Fact] = (),
     cards: Sequence[Card] = (),
@@ -52,6 +53,7 @@ def page_of(
         title: the heading.
         eyebrow: the small line above it.
         sections: in reading order.
+        made_by: the command, for the page's foot.
         notice: one sentence of warning, or "".
         facts: names and values below the heading.
         cards: headline numbers.
@@ -70,6 +72,7 @@ def page_of(
         .get_template("page.html.j2")
         .render(
             title=title,
+            made_by=made_by,
             eyebrow=eyebrow,
             notice=notice,
             facts=facts,

@@ -9,13 +9,17 @@ from gppo.report.charts import Chart
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One section: its anchor, heading, one sentence on how to read it, charts, and what its own template needs."""
+    """One section: its anchor, heading, one sentence on how to read it, charts, and what its own template needs.
+
+    ``body`` names that template where it is not the anchor.
+    """
 
     id: str
     title: str
     lead: str
     charts: list[Chart] = field(default_factory=list)
     extra: dict[str, Any] = field(default_factory=dict)
+    body: str = ""
 
 
 def section_of(

@@ -54,8 +54,19 @@ def setup(data: RunData) -> Section | None:
     """What is needed to do it again."""
     if not (data.recipe_text or data.environment or data.funnel):
         return None
-    most = max((number(line.get("rows_in")) or 0 for line in data.funnel), default=0)
-    funnel = [
+    extra = {
+        "heading": "Where the data went",
+        "funnel": funnel_bars(data.funnel),
+        "recipe": data.recipe_text,
+        "environment": _flat(data.environment),
+    }
+    return Section("setup", "Recipe and environment", "Everything that is needed to run it again.", extra=extra)
+
+
+def funnel_bars(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the template of a funnel needs for each line: ``set`` and ``step``, ``rows_in``, ``rows_out``, ``why``."""
+    most = max((number(line.get("rows_in")) or 0 for line in lines), default=0)
+    return [
         {
             "step": ": ".join(str(line[key]) for key in ("set", "step") if line.get(key)),
             "rows_in": count(line.get("rows_in")),
@@ -64,10 +75,8 @@ def setup(data: RunData) -> Section | None:
             "in_width": 100 * (number(line.get("rows_in")) or 0) / most if most else 0,
             "out_width": 100 * (number(line.get("rows_out")) or 0) / most if most else 0,
         }
-        for line in data.funnel
+        for line in lines
     ]
-    extra = {"funnel": funnel, "recipe": data.recipe_text, "environment": _flat(data.environment)}
-    return Section("setup", "Recipe and environment", "Everything that is needed to run it again.", extra=extra)
 
 
 def _flat(value: Any, prefix: str = "") -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 import copy
 import logging
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from gppo.config import Recipe, require
@@ -11,7 +12,8 @@ from gppo.policy import Checkpoints, Policy
 from gppo.records import read_problems
 from gppo.rl.loop import Watch, train_rl
 from gppo.rl.update import check_objective
-from gppo.rollout import LocalSampler
+from gppo.rollout import LocalSampler, Sampler
+from gppo.rollout.vllm import VLLMSampler
 from gppo.run import RunFolder, progress
 from gppo.run.interrupt import StopRequest
 from gppo.sandbox import Limits
@@ -46,7 +48,6 @@ def run_rl(recipe: Recipe, run: RunFolder, policy: Policy) -> None:
     # The reference is the model as the recipe gives it, before any checkpoint of this run is put into the policy.
     reference = Policy(copy.deepcopy(policy.model).eval(), policy.tokenizer) if config.kl.beta > 0 else None
     steps = sum(stage.steps for stage in stages)
-    sampler = LocalSampler(policy, config.sampler_rows, calls=steps)
     reward = config.reward
     limits = Limits(seconds=reward.code_seconds, memory_mb=reward.code_memory_mb)
     newest = Checkpoints(run.checkpoints / "rl").latest()
@@ -60,6 +61,7 @@ def run_rl(recipe: Recipe, run: RunFolder, policy: Policy) -> None:
             limits=limits,
         ) as judge,
         CaseJudge(reward.judge_workers, reward.judge_timeout, tests_per_problem=None, limits=limits) as examiner,
+        _sampler(recipe, run, policy, steps) as sampler,
         progress("RL", steps, done=done) as bar,
     ):
         judge.prepare(problem for found in problems.values() for problem in found)
@@ -81,3 +83,10 @@ def run_rl(recipe: Recipe, run: RunFolder, policy: Policy) -> None:
 
         watch = Watch(on_step=on_step, on_phase=on_phase, evaluate=evaluate if recipe.evaluate else None)
         train_rl(policy, sampler, judge, problems, config, run, seed=recipe.seed, reference=reference, watch=watch)
+
+
+def _sampler(recipe: Recipe, run: RunFolder, policy: Policy, steps: int) -> AbstractContextManager[Sampler]:
+    config = require(recipe, "rl")
+    if config.sampler == "vllm":
+        return VLLMSampler(policy, require(recipe, "vllm"), config.sampler_rows, run.path / "vllm.log")
+    return nullcontext(LocalSampler(policy, config.sampler_rows, calls=steps))

@@ -1,6 +1,6 @@
 """Rollouts: problems in, sampled responses out. One protocol, several engines."""
 
 from gppo.rollout.local import LocalSampler
-from gppo.rollout.sampler import Request, Sampler, requests_for
+from gppo.rollout.sampler import Request, Sampler, requests_for, seed_of
 
-__all__ = ["LocalSampler", "Request", "Sampler", "requests_for"]
+__all__ = ["LocalSampler", "Request", "Sampler", "requests_for", "seed_of"]

@@ -1,5 +1,6 @@
 """What every engine offers."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -72,3 +73,9 @@ def requests_for(
         else:
             requests.append(Request(problem.id, prompt_ids, tuple(range(samples))))
     return requests, too_long
+
+
+def seed_of(seed: int, step: int, name: str, sample: int) -> int:
+    """The seed that is sent for one response: 31 bits, which every engine takes. It does not change between starts."""
+    digest = hashlib.blake2b(f"{seed}\x1f{step}\x1f{sample}\x1f{name}".encode("utf-8", "surrogatepass"), digest_size=4)
+    return int.from_bytes(digest.digest(), "little") >> 1

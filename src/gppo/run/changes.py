@@ -24,6 +24,8 @@ SAFE_KEYS = (
     "rl.optimizer.max_bad_updates",
     "rl.reward.judge_workers",
     "rl.reward.max_infra_share",
+    "vllm",  # where vLLM is and what it may use
+    "vllm.*",
 )
 
 #: Changing these changes in which order numbers are added up: the run goes on, equal to the uninterrupted one but for
@@ -42,7 +44,8 @@ def unsafe_changes(there: Any, new: Any, begun: Callable[[str], bool]) -> list[s
     """Dotted keys at which two recipes differ and which would make it another run.
 
     Safe are ``SAFE_KEYS`` and ``ROUNDING_KEYS``, everything in the sections ``sft`` and ``rl`` as long as that stage
-    has not begun, and more steps for the last stage of RL while its learning rate does not depend on their number.
+    has not begun, everything in ``curate`` as long as neither has, and more steps for the last stage of RL while its
+    learning rate does not depend on their number.
 
     Args:
         there: the recipe of the run, as YAML reads it.
@@ -54,6 +57,8 @@ def unsafe_changes(there: Any, new: Any, begun: Callable[[str], bool]) -> list[s
         section = key.partition(".")[0]
         if section in ("sft", "rl") and not begun(section):
             return True
+        if section == "curate" and not (begun("sft") or begun("rl")):
+            return True  # its steps know by their keys what must be made again
         return _matches(key, SAFE_KEYS + ROUNDING_KEYS) or _longer(key, there, new)
 
     return [key for key in differing_keys(there, new) if not safe(key)]

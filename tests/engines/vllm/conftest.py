@@ -11,14 +11,10 @@ import torch
 sys.path += [str(Path(__file__).parents[2] / room) for room in ("endpoint", "chaos")]
 from chaos_kills import ForkServer
 from endpoint_world import CONTEXT, PROBLEMS, taught
-from vllm_server import VLLMServer
+from vllm_server import SHAPE, VLLMServer
 
-from gppo.config import TinyConfig
 from gppo.policy import Policy
 from gppo.records import write_problems
-
-#: vLLM's attention on a CPU knows heads of 32 numbers and more.
-SHAPE = TinyConfig(hidden_size=64, layers=2, heads=2, kv_heads=1)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from gppo.config import TinyConfig
+
 _START_SECONDS = 240
+#: vLLM's attention on a CPU knows heads of 32 numbers and more.
+SHAPE = TinyConfig(hidden_size=64, layers=2, heads=2, kv_heads=1)
 
 
 @dataclass

@@ -7,7 +7,8 @@ from typing import Any
 from gppo.config.distill import DistillConfig
 from gppo.policy.chat import encode_prompt
 from gppo.records import Conversation
-from gppo.rollout.openai import Answer, Ask, chat_ask, completion_ask, opened_in_text, seed_of
+from gppo.rollout import seed_of
+from gppo.rollout.openai import Answer, Ask, chat_ask, completion_ask, opened_in_text
 from gppo.types import Message, Problem, SamplingSettings, Verdict
 
 

@@ -4,7 +4,7 @@ from gppo.rollout.openai.budget import Budget, BudgetSpentError, Tokens
 from gppo.rollout.openai.client import Client, GaveUpError, RefusedError, api_key
 from gppo.rollout.openai.collect import Answers, Outcome, collect
 from gppo.rollout.openai.sampler import UNKNOWN_TOKEN, OpenAISampler
-from gppo.rollout.openai.wire import Answer, Ask, chat_ask, completion_ask, opened_in_text, read_answer, seed_of
+from gppo.rollout.openai.wire import Answer, Ask, chat_ask, completion_ask, opened_in_text, read_answer
 
 __all__ = [
     "UNKNOWN_TOKEN",
@@ -25,5 +25,4 @@ __all__ = [
     "completion_ask",
     "opened_in_text",
     "read_answer",
-    "seed_of",
 ]

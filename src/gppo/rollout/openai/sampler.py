@@ -14,8 +14,8 @@ from gppo.config.endpoint import EndpointConfig
 from gppo.rollout.openai.budget import Budget
 from gppo.rollout.openai.client import Client
 from gppo.rollout.openai.collect import Answers, Outcome, collect
-from gppo.rollout.openai.wire import Answer, Ask, chat_ask, completion_ask, seed_of
-from gppo.rollout.sampler import Request
+from gppo.rollout.openai.wire import Answer, Ask, chat_ask, completion_ask
+from gppo.rollout.sampler import Request, seed_of
 from gppo.types import GppoError, Rollout, SamplingSettings
 
 #: Stands for a token of a response whose tokens the server does not give; there are as many as it counted.

@@ -1,6 +1,5 @@
 """What goes over the wire: a request's body, and an answer out of a body that nobody vouches for."""
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -68,12 +67,6 @@ class Answer:
     prompt_tokens: int
     response_tokens: int
     token_ids: tuple[int, ...] | None = None
-
-
-def seed_of(seed: int, step: int, name: str, sample: int) -> int:
-    """The seed that is sent for one response: 31 bits, which every server takes. It does not change between starts."""
-    digest = hashlib.blake2b(f"{seed}\x1f{step}\x1f{sample}\x1f{name}".encode("utf-8", "surrogatepass"), digest_size=4)
-    return int.from_bytes(digest.digest(), "little") >> 1
 
 
 def chat_ask(

@@ -138,9 +138,13 @@ class CodeJudge:
         self._sandbox.close()
         self._threads.shutdown()
 
+    def run(self, source: str, suite: Suite, limits: Limits | None = None) -> list[Execution]:
+        """What a program does with the input of every test; nothing is compared."""
+        return self._sandbox.run(build_program(source, suite, self._mode), limits or self._limits)
+
     def check(self, source: str, suite: Suite, limits: Limits | None = None) -> CodeVerdict:
         """Run a program against every test of a suite. Expected outputs stay in this process."""
-        executions = self._sandbox.run(build_program(source, suite, self._mode), limits or self._limits)
+        executions = self.run(source, suite, limits)
         cases = tuple(self._case(suite, i, execution) for i, execution in enumerate(executions))
         details = ("" if case == "PASS" else run.detail for case, run in zip(cases, executions, strict=True))
         return CodeVerdict(cases, tuple(details), sum(execution.seconds for execution in executions))
