@@ -34,13 +34,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from gppo.curate.suites import check_suite
 from gppo.evaluate.benchmarks import load_benchmark, rows_of
 from gppo.evaluate.outputs import Output, read_outputs
 from gppo.evaluate.rescore import rescore
 from gppo.evaluate.statistics import score
 from gppo.types import Problem
 from gppo.verify.cases import CaseJudge
-from judge_real_programs import leetcode_suite
 
 THOUGHT = "<think>\nSome reasoning.\n</think>\n\n"
 
@@ -144,8 +144,7 @@ def mbpp(data: Path) -> Iterator[Case]:
 def leetcode(data: Path) -> Case:
     pairs = []
     for i, row in rows_of(data / "leetcode" / "leetcode.json"):
-        suite = leetcode_suite(row["tests"]["functional"])
-        tests = {"asserts": suite.pieces, "names": suite.names, "prologue": suite.prologue}
+        tests = check_suite(row["tests"]["functional"])
         problem = Problem(str(i), ({"role": "user", "content": row["problem"]},), "code", json.dumps(tests))
         pairs.append((problem, row["solutions"]))
     return _programs("LeetCode", pairs)

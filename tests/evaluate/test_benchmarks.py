@@ -16,7 +16,7 @@ from gppo.config import EvaluateConfig
 from gppo.config.benchmarks import BENCHMARKS, BOXED
 from gppo.evaluate.benchmarks import load_benchmark
 from gppo.evaluate.benchmarks.livecodebench import pickled_text, private_tests
-from gppo.evaluate.benchmarks.questions import BadRowError
+from gppo.records.quarantine import BadRowError
 from gppo.types import UserError
 
 DATA = Path(os.environ.get("GPPO_DATA") or Path(__file__).parents[3] / "shared" / "data")

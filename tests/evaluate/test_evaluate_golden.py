@@ -17,16 +17,13 @@ pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"no data at {DATA}; s
 
 @pytest.fixture(scope="module")
 def golden():
-    """The script as a module; it imports its neighbour."""
-    sys.path.insert(0, str(SCRIPTS))
+    """The script as a module."""
     spec = importlib.util.spec_from_file_location("golden_evaluation", SCRIPTS / "golden_evaluation.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     yield module
-    sys.path.remove(str(SCRIPTS))
-    for name in ("golden_evaluation", "judge_real_programs"):
-        del sys.modules[name]
+    del sys.modules[spec.name]
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from gppo.config.benchmarks import Benchmark
-from gppo.evaluate.benchmarks.questions import BadRowError, as_problem
+from gppo.evaluate.benchmarks.questions import as_problem
+from gppo.records.quarantine import BadRowError
 from gppo.types import Problem
 
 #: Bytes that the private tests of one problem may unpack to. Those of the benchmark stay far below.

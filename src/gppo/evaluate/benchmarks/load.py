@@ -10,9 +10,10 @@ from typing import Any
 from gppo.config.benchmarks import BENCHMARKS, Benchmark
 from gppo.evaluate.benchmarks.livecodebench import livecodebench_problem
 from gppo.evaluate.benchmarks.programs import humaneval_problem, mbpp_problem
-from gppo.evaluate.benchmarks.questions import BadRowError, math_problem
+from gppo.evaluate.benchmarks.questions import math_problem
 from gppo.records import iter_rows
 from gppo.records.hub import hub_files
+from gppo.records.quarantine import BadRowError
 from gppo.types import Problem, UserError
 
 _PROBLEM_OF: dict[str, Callable[[Mapping[str, Any], Benchmark, str], Problem]] = {

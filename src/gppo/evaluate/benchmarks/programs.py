@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gppo.config.benchmarks import Benchmark
-from gppo.evaluate.benchmarks.questions import BadRowError, as_problem
+from gppo.evaluate.benchmarks.questions import as_problem
+from gppo.records.quarantine import BadRowError
 from gppo.types import Problem
 
 _HUMANEVAL = (

@@ -4,13 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gppo.config.benchmarks import Benchmark
+from gppo.records.quarantine import BadRowError
 from gppo.types import Problem
 
 _IDS = ("unique_id", "id", "problem_idx", "idx", "meta.unique_id", "task_id", "question_id")
-
-
-class BadRowError(Exception):
-    """A row that is no problem of the benchmark; the text says why."""
 
 
 def math_problem(row: Mapping[str, Any], benchmark: Benchmark, fallback_id: str) -> Problem:
