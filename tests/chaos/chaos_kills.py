@@ -168,7 +168,7 @@ def _new_file(folder: Path, pattern: str) -> Callable[[], bool]:
 #: What a kill can wait for, by name.
 AIMS: dict[str, Callable[[Path], Callable[[], bool]]] = {
     "checkpoint": lambda folder: _new_file(folder, "run/checkpoints/*/.writing-*"),
-    "evaluation": lambda folder: _new_file(folder, "run/evaluations/*.partial.jsonl"),
+    "evaluation": lambda folder: _new_file(folder, "run/evaluations/*.results.jsonl"),
     "rollouts": lambda folder: _new_file(folder, "run/rollouts/.*.tmp"),
     "output": lambda folder: _new_file(folder, "out.jsonl"),
 }
@@ -180,7 +180,10 @@ def left_behind(folder: Path) -> dict[str, bool]:
     return {
         "a checkpoint half written": any(folder.glob("run/checkpoints/*/.writing-*")),
         "a checkpoint half removed": any(folder.glob("run/checkpoints/*/.removing-*")),
-        "an evaluation half done": any(folder.glob("run/evaluations/*.partial.jsonl")),
+        "an evaluation half done": any(
+            not path.with_name(path.name.replace(".results.jsonl", ".json")).exists()
+            for path in folder.glob("run/evaluations/*.results.jsonl")
+        ),
         "rollouts half written": any(folder.glob("run/rollouts/.*.tmp")),
         "half a line of metrics": _half_line(metrics),
         "metrics past the checkpoint": _ahead(folder),

@@ -101,14 +101,14 @@ def test_asked_to_stop_while_it_evaluates(server, folder, world):
     way = {"sampling": [{"temperature": 1.0, "top_p": 1.0, "k": 8}], "sets": sets}
     place, whole = (folder(name, rl=None, evaluate=way) for name in ("here", "whole"))
     command = server.start(place, "eval", "recipe.yaml")
-    assert command.wait_until(lambda: any(place.glob("run/evaluations/*.partial.jsonl")))
+    assert command.wait_until(lambda: any(place.glob("run/evaluations/*.results.jsonl")))
     assert command.kill(signal.SIGTERM) == 143
     assert last_line(place).startswith("gppo: stopped while evaluating 'T=1' at step 0, ")
     assert last_line(place).endswith(" of 96 responses are judged and kept; run the same command again to go on")
     for one in (place, whole):
         assert server.run(one, "eval", "recipe.yaml") == 0
-    name = "run/evaluations/step-000000--T-1.json"
-    assert (place / name).read_bytes() == (whole / name).read_bytes()
+    for name in ("step-000000--T-1.json", "step-000000--T-1.results.jsonl"):
+        assert (place / "run/evaluations" / name).read_bytes() == (whole / "run/evaluations" / name).read_bytes()
 
 
 def test_a_full_disk(server, folder, calm):

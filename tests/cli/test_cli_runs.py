@@ -49,7 +49,9 @@ def test_a_run_from_a_cold_start(tmp_path):
     assert [line["step"] for line in lines(run)] == [1, 2]
     assert sorted(p.name for p in (run / "evaluations").iterdir()) == [
         "step-000000--T-1-top-p-0.95.json",
+        "step-000000--T-1-top-p-0.95.results.jsonl",
         "step-000002--T-1-top-p-0.95.json",
+        "step-000002--T-1-top-p-0.95.results.jsonl",
     ]
     assert [p.name for p in sorted((run / "rollouts").iterdir())] == ["step-000001.parquet", "step-000002.parquet"]
     page = (run / "report.html").read_text()

@@ -79,15 +79,18 @@ def test_a_stopped_evaluation_goes_on(tmp_path, responses):
     with pytest.raises(Interrupted, match=r"stopped while evaluating 'T=1' at step 3, \d of 12 responses") as caught:
         stopped_after(tmp_path / "parts", responses, judge=judge)
     assert caught.value.exit_status == 143
-    partial = tmp_path / "parts" / f"{NAME}.partial.jsonl"
-    batches = partial.read_bytes().splitlines() if partial.exists() else []
-    assert len(batches) == (responses - 1) // 4
+    assert len(lines(tmp_path / "parts")) == (responses - 1) // 4 * 4
     assert load_whole(tmp_path / "parts") is None
     again, rest = score(tmp_path / "parts")
     assert judge.seen + rest == everything, "nothing twice, nothing lost"
     assert (again.correct_PK == whole.correct_PK).all()
-    assert not partial.exists()
+    assert lines(tmp_path / "parts") == lines(tmp_path / "whole")
     assert load_whole(tmp_path / "parts") == load_whole(tmp_path / "whole")
+
+
+def lines(folder):
+    path = folder / f"{NAME}.results.jsonl"
+    return path.read_bytes().splitlines() if path.exists() else []
 
 
 def load_whole(folder):
@@ -99,10 +102,35 @@ def test_half_a_line_is_a_batch_that_is_made_again(tmp_path):
     _, everything = score(tmp_path / "whole")
     with pytest.raises(Interrupted):
         stopped_after(tmp_path / "parts", 9)
-    partial = tmp_path / "parts" / f"{NAME}.partial.jsonl"
-    partial.write_bytes(partial.read_bytes()[:-7])
+    results = tmp_path / "parts" / f"{NAME}.results.jsonl"
+    results.write_bytes(results.read_bytes()[:-7])
     _, rest = score(tmp_path / "parts")
     assert rest == everything[4:]
+    assert load_whole(tmp_path / "parts") == load_whole(tmp_path / "whole")
+
+
+def test_every_response_is_a_line(tmp_path):
+    found, _ = score(tmp_path)
+    read = [json.loads(line) for line in lines(tmp_path)]
+    assert [(line["id"], line["sample"]) for line in read] == [(f"p{i}", k) for i in range(6) for k in range(2)]
+    assert [line["correct"] for line in read] == found.correct_PK.reshape(-1).tolist()
+    assert [line["tokens"] for line in read] == found.lengths_PK.reshape(-1).tolist()
+    assert [line["truncated"] for line in read] == found.truncated_PK.reshape(-1).tolist()
+    assert [line["correct"] for line in read] == [
+        len(line["response"]) % 2 == 0 and not line["truncated"] for line in read
+    ]
+
+
+def test_a_line_that_is_damaged_is_made_again_with_all_that_follow(tmp_path):
+    _, everything = score(tmp_path / "whole")
+    score(tmp_path / "parts")
+    damaged = lines(tmp_path / "parts")
+    damaged[5] = damaged[5].replace(b'"', b"'")
+    (tmp_path / "parts" / f"{NAME}.results.jsonl").write_bytes(b"\n".join(damaged) + b"\n")
+    (tmp_path / "parts" / f"{NAME}.json").unlink()
+    _, rest = score(tmp_path / "parts")
+    assert rest == everything[4:]
+    assert lines(tmp_path / "parts") == lines(tmp_path / "whole")
     assert load_whole(tmp_path / "parts") == load_whole(tmp_path / "whole")
 
 

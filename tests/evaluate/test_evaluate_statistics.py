@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import combinations
 from math import isnan, sqrt
 
@@ -6,7 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gppo.evaluate import across_seeds, paired_difference, pass_at_k, problem_means, score, summarise
+from gppo.evaluate import (
+    across_seeds,
+    majority,
+    paired_comparison,
+    paired_difference,
+    pass_at_k,
+    pass_curve,
+    problem_means,
+    score,
+    summarise,
+)
 from gppo.types import Evaluation, SamplingSettings, UserError
 
 
@@ -170,3 +181,94 @@ def test_scores_are_shares_and_pass_at_k_never_falls(correct):
     assert values == sorted(values)
     assert values[0] == pytest.approx(summary.score.avg)
     assert 0 <= summary.score.se_sampling <= 0.5 / sqrt(len(correct))
+
+
+@given(st.data())
+def test_the_curve_of_pass_at_k_equals_brute_force_on_random_tables(data):
+    """Every subset of every problem's samples, judged right where one of them is."""
+    k = data.draw(st.integers(1, 6))
+    rows = data.draw(st.lists(st.lists(st.booleans(), min_size=k, max_size=k), min_size=1, max_size=5))
+    found = summarise(evaluation(rows)).pass_at
+    assert list(found) == list(range(1, k + 1))
+    for size, value in found.items():
+        shares = [np.mean([any(draw) for draw in combinations(row, size)]) for row in rows]
+        assert value == pytest.approx(np.mean(shares), abs=1e-12)
+
+
+def test_the_curve_of_pass_at_k_is_that_of_each_k():
+    n, c = np.array([64, 200, 64]), np.array([0, 3, 64])
+    curve = pass_curve(n, c)
+    assert curve.shape == (3, 64)
+    assert curve == pytest.approx(
+        np.array([[pass_at_k(int(a), int(b), k) for k in range(1, 65)] for a, b in zip(n, c, strict=True)])
+    )
+
+
+def voted(votes, correct, valid=None):
+    return replace(evaluation(correct, valid), votes_PK=np.array(votes))
+
+
+@pytest.mark.parametrize(
+    ("votes", "correct", "wanted"),
+    [
+        ([0, 0, 1], [1, 1, 0], 1.0),
+        ([0, 0, 1], [0, 0, 1], 0.0),
+        ([0, 1, 0, 1], [1, 0, 1, 0], 0.5),  # a tie: either is as likely
+        ([0, 1, 2], [1, 0, 0], 1 / 3),
+        ([-1, -1, 0], [0, 0, 1], 1.0),  # no answer casts no vote
+        ([-1, -1, -1], [0, 0, 0], 0.0),
+        ([0, 0, 0, 1], [1, 0, 1, 0], 2 / 3),  # a judge that is not of one mind about equal answers
+    ],
+)
+def test_majority(votes, correct, wanted):
+    assert majority(voted([votes], [correct])) == pytest.approx([wanted])
+    assert summarise(voted([votes], [correct])).majority == pytest.approx(wanted)
+
+
+def test_majority_leaves_out_what_was_not_judged_and_needs_votes():
+    found = voted([[0, 0, 1], [0, 0, 0]], [[1, 1, 0], [0, 0, 0]], valid=[[1, 0, 1], [0, 0, 0]])
+    assert majority(found)[0] == 0.5
+    assert isnan(majority(found)[1])
+    assert summarise(found).majority == 0.5
+    assert isnan(summarise(evaluation([[1, 0]])).majority)
+    with pytest.raises(ValueError, match="no votes"):
+        majority(evaluation([[1, 0]]))
+
+
+def test_lengths_by_correctness():
+    found = summarise(
+        evaluation(
+            [[1, 0], [0, 0]],
+            lengths=[[10, 20], [30, 1000]],
+            truncated=[[0, 0], [1, 1]],
+            valid=[[1, 1], [1, 0]],
+        )
+    ).lengths
+    assert (found["all"].samples, found["all"].mean, found["all"].median) == (3, 20, 20)
+    assert (found["correct"].samples, found["correct"].mean, found["correct"].truncated) == (1, 10, 0)
+    assert (found["wrong"].samples, found["wrong"].mean, found["wrong"].truncated) == (2, 25, 0.5)
+    assert found["all"].p90 == pytest.approx(28)
+    assert isnan(summarise(evaluation([[1]])).lengths["wrong"].mean)
+
+
+def test_a_comparison_is_paired_by_question():
+    before = evaluation([[1, 0], [0, 0], [1, 1]], ids=["a", "b", "c"])
+    after = evaluation([[1, 1, 1, 1], [1, 1, 0, 0], [1, 1, 1, 1]], ids=["c", "b", "a"])
+    found = paired_comparison(before, after)  # a 0.5 -> 1, b 0 -> 0.5, c 1 -> 1
+    assert (found.before, found.after, found.mean) == (0.5, pytest.approx(5 / 6), pytest.approx(1 / 3))
+    assert (found.problems, found.better, found.worse) == (3, 2, 0)
+    assert found.se == pytest.approx(np.std([0.5, 0.5, 0.0], ddof=1) / sqrt(3))
+    assert found.p == 0.5  # of the four sign patterns of 0.5 and 0.5, two are as far out
+    assert found.low <= found.mean <= found.high
+    assert paired_comparison(before, before).p == 1.0
+    with pytest.raises(UserError, match="hold different problems"):
+        paired_comparison(before, evaluation([[1]], ids=["z"]))
+
+
+def test_a_comparison_leaves_out_questions_that_one_side_could_not_judge():
+    before = evaluation([[1], [0]], ids=["a", "b"])
+    after = evaluation([[1], [1]], valid=[[0], [1]], ids=["a", "b"])
+    found = paired_comparison(before, after)
+    assert (found.problems, found.before, found.after) == (1, 0.0, 1.0)
+    assert isnan(found.low)
+    assert paired_comparison(before, evaluation([[1], [1]], valid=[[0], [0]], ids=["a", "b"])).problems == 0

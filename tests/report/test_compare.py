@@ -10,7 +10,7 @@ import yaml
 from synthetic_run import evaluation, recipe
 
 from gppo.cli.compare import differences_of
-from gppo.evaluate import paired_difference, save_evaluation
+from gppo.evaluate import paired_comparison, save_evaluation
 from gppo.report import Difference, write_comparison
 from gppo.report.compare import band, families_of
 from gppo.report.reading import read_run
@@ -66,8 +66,9 @@ def test_differences_are_those_of_the_evaluations(runs):
     assert [(one.evaluation, one.before, one.after) for one in found] == [
         ("held-out", str(runs[0].path), str(run.path)) for run in runs[1:]
     ]
-    expected = paired_difference(evaluation("held-out", 6, 12, k=4), evaluation("held-out", 9, 12, k=4))
-    assert (found[1].mean, found[1].low, found[1].problems) == (expected.mean, expected.low, expected.problems)
+    expected = paired_comparison(evaluation("held-out", 6, 12, k=4), evaluation("held-out", 9, 12, k=4))
+    assert (found[1].mean, found[1].low, found[1].p) == (expected.mean, expected.low, expected.p)
+    assert found[1].problems == expected.problems
     assert found[0].mean == 0
 
 

@@ -117,7 +117,7 @@ def _worst(policy: Policy, way: str, leave_at: int | None = 9) -> float:
     prompts, said_Bt = _texts()
     expected = _full(policy, prompts, said_Bt)
     sources = [source for source, rows in zip(prefill(policy, prompts), ROWS, strict=True) for _ in range(rows)]
-    decoder = _own(policy) if way != "transformers" else TransformersDecoder(policy, SamplingSettings())
+    decoder = _own(policy) if way != "transformers" else TransformersDecoder(policy, sum(ROWS), SamplingSettings())
     decoder.admit(np.arange(len(sources)), sources)
     start_B = np.array([source.length for source in sources])
     alive, logits_bV, worst = np.arange(len(said_Bt)), first_logits(sources), 0.0

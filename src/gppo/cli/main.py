@@ -100,7 +100,7 @@ def _data(recipe: "Recipe", section: str) -> list[Path]:
     if section == "distill" and recipe.distill:
         files.append(recipe.distill.problems)
     if section in ("rl", "evaluate") and recipe.evaluate:
-        files += [item.data for item in recipe.evaluate.sets]
+        files += [item.data for item in recipe.evaluate.sets if item.data and not item.benchmark]
     return files
 
 
@@ -216,27 +216,104 @@ def rl(recipe_file: RecipeFile, overrides: Overrides = None, fresh: Fresh = Fals
 
 
 @app.command("eval")
-def evaluate(recipe_file: RecipeFile, overrides: Overrides = None, fresh: Fresh = False) -> None:
-    """Score a model: avg@k and pass@k with their standard errors.
+def evaluate(
+    recipe_file: Annotated[
+        Path | None, typer.Argument(metavar="RECIPE", help="A YAML file; see recipes/.", show_default=False)
+    ] = None,
+    overrides: Overrides = None,
+    fresh: Fresh = False,
+    preset: Annotated[
+        Literal["paper", "released"] | None,
+        typer.Option(help="How benchmarks are sampled: as the paper says, or as its released script does."),
+    ] = None,
+    from_outputs: Annotated[
+        Path | None,
+        typer.Option("--from-outputs", metavar="FILE", help="Score these outputs again instead; no model is loaded."),
+    ] = None,
+    benchmark: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of --from-outputs: whose problems they answer.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Of --benchmark: its rows, instead of the hub's.")
+    ] = None,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option("--column", metavar="KEY=NAME", help="Of --from-outputs: response, gold, id, ... Repeatable."),
+    ] = None,
+    run_folder: Annotated[
+        Path | None, typer.Option("--run", metavar="FOLDER", help="Of --from-outputs: where results go.")
+    ] = None,
+    lenient: Annotated[
+        bool, typer.Option("--lenient", help="Of --from-outputs: without a box, what a response states last.")
+    ] = False,
+    workers: Annotated[int, typer.Option(help="Of --from-outputs: processes that judge.", min=1)] = 1,
+    timeout: Annotated[float, typer.Option(help="Of --from-outputs: seconds for one math answer.", min=0.1)] = 5.0,
+) -> None:
+    """Score a model: avg@k, pass@k and majority@k with their error bars, and tables for a paper.
 
     Where the run folder has checkpoints, the newest is scored (RL before SFT), else the recipe's model. With
-    evaluate.engine openai a model on a server is scored.
+    evaluate.engine openai a model on a server is scored. Run it again after an interruption: it goes on.
     """
-    recipe, run = _start(recipe_file, overrides, fresh, "evaluate")
+    if from_outputs is not None:
+        if recipe_file is not None:
+            raise UserError("give a RECIPE or --from-outputs, not both")
+        from gppo.cli.evaluation import rescore_file
+
+        rescore_file(
+            from_outputs,
+            run_folder,
+            benchmark=_benchmark(benchmark),
+            data=data,
+            columns=columns or [],
+            lenient=lenient,
+            workers=workers,
+            timeout=timeout,
+        )
+        return
+    if recipe_file is None:
+        raise UserError("give a RECIPE, or outputs to score again with --from-outputs")
+    preset_override = [f"evaluate.preset={preset}"] if preset else []
+    recipe, run = _start(recipe_file, [*(overrides or []), *preset_override], fresh, "evaluate")
     from rich.console import Console
 
     from gppo.config import require
     from gppo.evaluate import score_table
     from gppo.evaluate.served import served_model
-    from gppo.evaluate.stage import load_newest, run_eval
+    from gppo.evaluate.sheets import score_sheet, write_sheet
+    from gppo.evaluate.stage import load_newest, read_sets, run_eval
 
+    sets = read_sets(require(recipe, "evaluate"), run)  # before a large model is loaded for nothing
     if require(recipe, "evaluate").engine == "openai":
-        found = run_eval(recipe, run, served_model(recipe))
+        found = run_eval(recipe, run, served_model(recipe), sets=sets)
     else:
         policy = _policy(recipe)
-        found = run_eval(recipe, run, policy, load_newest(run, policy))
+        found = run_eval(recipe, run, policy, load_newest(run, policy), sets)
     Console().print(score_table(found))
+    write_sheet(score_sheet(found), run.evaluations, "table")
     _done(run)
+
+
+def _benchmark(name: str | None) -> str | None:
+    """A benchmark's name, or a UserError with those there are."""
+    from gppo.config.benchmarks import BENCHMARKS
+
+    if name is not None and name not in BENCHMARKS:
+        raise UserError(f"--benchmark {name}: there is none of that name; there are {', '.join(BENCHMARKS)}")
+    return name
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="RUN1", help="A run folder.", show_default=False)],
+    second: Annotated[Path, typer.Argument(metavar="RUN2", help="Another.", show_default=False)],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="STEM", help="Write STEM.md, STEM.tex and STEM.csv as well.")
+    ] = None,
+) -> None:
+    """Compare two runs question by question: difference, 95 % interval and p-value on every set both evaluated."""
+    from gppo.cli.evaluation import compare_runs
+
+    compare_runs((first, second), out)
 
 
 @app.command()

@@ -5,7 +5,7 @@ from gppo.config.distill import DistillConfig
 from gppo.config.endpoint import BudgetConfig, EndpointConfig
 from gppo.config.evaluation import EvaluateConfig, EvaluationSet, SamplingConfig
 from gppo.config.load import dump_recipe, load_recipe, require
-from gppo.config.model import LoRAConfig, ModelConfig, TinyConfig
+from gppo.config.model import LoRAConfig, ModelConfig, TinyConfig, YarnConfig
 from gppo.config.optimizer import OptimizerConfig
 from gppo.config.recipe import Recipe
 from gppo.config.rl import (
@@ -81,6 +81,7 @@ __all__ = [
     "TinyConfig",
     "TopSourcesConfig",
     "VLLMConfig",
+    "YarnConfig",
     "dump_recipe",
     "files_of",
     "load_recipe",

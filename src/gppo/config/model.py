@@ -26,6 +26,15 @@ class TinyConfig(Strict):
         return self
 
 
+class YarnConfig(Strict):
+    """A longer context by YaRN (https://arxiv.org/abs/2309.00071): rotations are stretched, weights stay."""
+
+    factor: float = Field(description="How many times longer.", gt=1)
+    original_max_position_embeddings: int = Field(
+        default=32768, description="The context that the weights were trained for, in tokens.", ge=1
+    )
+
+
 class LoRAConfig(Strict):
     """Low-rank adapters that are trained instead of the model's weights. Needs peft: pip install 'gppo[lora]'."""
 
@@ -54,6 +63,9 @@ class ModelConfig(Strict):
     )
     max_context: int | None = Field(
         default=None, description="Longest prompt + response in tokens; the model's own otherwise.", ge=1
+    )
+    yarn: YarnConfig | None = Field(
+        default=None, description="Stretch the context; replaces what the model's own configuration says of rotations."
     )
     gradient_checkpointing: bool = Field(default=False, description="Trade time for memory by recomputing activations.")
     lora: LoRAConfig | None = Field(

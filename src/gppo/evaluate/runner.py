@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from gppo.config.evaluation import EvaluateConfig
 from gppo.evaluate.kept import Kept, evaluation_key
+from gppo.evaluate.results import evaluation_of, result_of, without_text
 from gppo.evaluate.served import Served
 from gppo.policy import Policy, opens_thinking, weights_fingerprint
 from gppo.rollout import Request, Sampler, requests_for
@@ -61,8 +61,9 @@ def evaluate(
         weights = policy.fingerprint if isinstance(policy, Served) else weights_fingerprint(policy)
     results = []
     for name, problems in sets.items():
-        for sampling in config.sampling:
-            label = f"{name} {sampling.label}" if len(sets) > 1 else sampling.label
+        for sampling in config.ways(name):
+            named = len(sets) > 1 or config.benchmark(name) is not None
+            label = f"{name} {sampling.label}" if named else sampling.label
             requests, too_long = requests_for(policy.tokenizer, problems, sampling.k, policy.max_context - 1)
             if too_long:
                 raise UserError(
@@ -70,7 +71,11 @@ def evaluate(
                     f"{policy.max_context} tokens; raise model.max_context or take the problem out of the set"
                 )
             settings = SamplingSettings(
-                sampling.temperature, sampling.top_p, sampling.top_k, config.max_response_tokens
+                sampling.temperature,
+                sampling.top_p,
+                sampling.top_k,
+                config.max_response_tokens,
+                sampling.repetition_penalty,
             )
             key = evaluation_key(weights, problems, requests, settings, config, seed)
             kept = Kept(folder, label, step, key) if folder else None
@@ -105,30 +110,16 @@ class _Task:
         if kept and (found := kept.finished()):
             self.on_phase(self._phase, total, total)
             return found
-        batches = kept.batches() if kept else []
-        first = sum(len(batch["correct"]) for batch in batches)
-        if first:
-            self.on_phase(self._phase, first * k, total)
         size = max(1, self.config.batch_responses // max(1, k))
-        for begin in range(first, len(self.requests), size):
-            batches.append(self._batch(slice(begin, begin + size), begin * k, total))
+        results = kept.results(size * k, total) if kept else []
+        if results:
+            self.on_phase(self._phase, len(results), total)
+        for begin in range(len(results) // max(1, k), len(self.requests), size):
+            batch = self._batch(slice(begin, begin + size), begin * k, total)
             if kept:
-                kept.add(batches[-1])
-
-        def column(name: str) -> np.ndarray:
-            return np.concatenate([batch[name] for batch in batches]) if batches else np.zeros((0, 0), dtype=bool)
-
-        evaluation = Evaluation(
-            name=self.label,
-            step=self.step,
-            sampling=self.settings,
-            problem_ids=tuple(problem.id for problem in self.problems),
-            difficulty=tuple(problem.difficulty for problem in self.problems),
-            correct_PK=column("correct"),
-            valid_PK=column("valid"),
-            lengths_PK=column("lengths"),
-            truncated_PK=column("truncated"),
-        )
+                kept.add(batch)
+            results += map(without_text, batch)
+        evaluation = evaluation_of(self.label, self.step, self.settings, self.problems, results)
         if kept:
             kept.finish(evaluation)
         return evaluation
@@ -137,8 +128,8 @@ class _Task:
     def _phase(self) -> str:
         return f"evaluating {self.label}"
 
-    def _batch(self, part: slice, done: int, total: int) -> dict[str, np.ndarray]:
-        """Judged samples of some of the problems: correct, valid, lengths, truncated, each [p, k]."""
+    def _batch(self, part: slice, done: int, total: int) -> list[dict[str, Any]]:
+        """Judged samples of some of the problems, in order, as ``result_of`` writes them down."""
         problems, requests = self.problems[part], self.requests[part]
         finished = done
 
@@ -163,16 +154,8 @@ class _Task:
             for problem, row, opened in zip(problems, rollouts_PK, opened_P, strict=True)
             for rollout in row
         ]
-        verdicts = self.judge(cases)
         thinking = self.config.require_thinking
-        correct = [
-            verdict.correct and not rollout.truncated and (not thinking or format_kept(rollout.text, opened))
-            for (_, rollout, opened), verdict in zip(cases, verdicts, strict=True)
+        return [
+            result_of(problem, rollout, verdict, format_ok=not thinking or format_kept(rollout.text, opened))
+            for (problem, rollout, opened), verdict in zip(cases, self.judge(cases), strict=True)
         ]
-        shape = (len(problems), -1)
-        return {
-            "correct": np.array(correct, dtype=bool).reshape(shape),
-            "valid": np.array([verdict.status != "infra" for verdict in verdicts], dtype=bool).reshape(shape),
-            "lengths": np.array([len(rollout.response_ids) for _, rollout, _ in cases]).reshape(shape),
-            "truncated": np.array([rollout.truncated for _, rollout, _ in cases], dtype=bool).reshape(shape),
-        }

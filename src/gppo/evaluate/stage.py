@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from gppo.config import EvaluateConfig, Recipe, require
+from gppo.config import EvaluateConfig, EvaluationSet, Recipe, require
+from gppo.evaluate.benchmarks import load_benchmark
 from gppo.evaluate.runner import Judge, OnPhase, evaluate
 from gppo.evaluate.served import Served, sampler_for
-from gppo.evaluate.statistics import summarise
+from gppo.evaluate.statistics import score
 from gppo.policy import Checkpoints, Policy, load_model
 from gppo.records import read_problems
 from gppo.rollout import Sampler
@@ -49,18 +50,26 @@ def evaluate_and_save(
 
 def mean_score(evaluations: Sequence[Evaluation]) -> float:
     """The mean avg@k over evaluations of one checkpoint; NaN where one of them could not be judged at all."""
-    return float(np.mean([summarise(evaluation).score.avg for evaluation in evaluations]))
+    return float(np.mean([score(evaluation).avg for evaluation in evaluations]))
 
 
-def run_eval(recipe: Recipe, run: RunFolder, policy: Policy | Served, step: int = 0) -> list[Evaluation]:
+def run_eval(
+    recipe: Recipe,
+    run: RunFolder,
+    policy: Policy | Served,
+    step: int = 0,
+    sets: Mapping[str, Sequence[Problem]] | None = None,
+) -> list[Evaluation]:
     """Score ``policy`` as the recipe's evaluate section asks, with progress shown; goes on where it was stopped.
+
+    ``sets`` are those of ``read_sets``, read here where they are not given.
 
     Raises:
         Interrupted: a signal asked to stop.
     """
     config = require(recipe, "evaluate")
-    sets = read_sets(config, run)
-    total = sum(map(len, sets.values())) * sum(way.k for way in config.sampling)
+    sets = read_sets(config, run) if sets is None else sets
+    total = sum(len(problems) * way.k for name, problems in sets.items() for way in config.ways(name))
     judge_config = recipe.rl.reward if recipe.rl else None
     workers, timeout = (judge_config.judge_workers, judge_config.judge_timeout) if judge_config else (1, 5.0)
     with (
@@ -93,9 +102,11 @@ def load_newest(run: RunFolder, policy: Policy) -> int:
 
 def read_sets(config: EvaluateConfig, run: RunFolder) -> Mapping[str, Sequence[Problem]]:
     """The recipe's sets by name. Bad rows go to ``<run>/quarantine``. A UserError where one cannot be read."""
-    return {
-        item.name: read_problems(item.data, quarantine=run.path / "quarantine" / f"evaluate-{item.name}.jsonl")[
-            : item.limit
-        ]
-        for item in config.sets
-    }
+    return {item.name: _problems(item, run) for item in config.sets}
+
+
+def _problems(item: EvaluationSet, run: RunFolder) -> list[Problem]:
+    if item.benchmark is not None:
+        return load_benchmark(item.benchmark, item.data, item.limit)
+    assert item.data is not None
+    return read_problems(item.data, quarantine=run.path / "quarantine" / f"evaluate-{item.name}.jsonl")[: item.limit]

@@ -1,4 +1,4 @@
-"""Scores with their error bars: avg@k, pass@k, standard errors, paired differences.
+"""Scores with their error bars: avg@k, pass@k, majority@k, standard errors, intervals, lengths.
 
 Two standard errors answer two questions. The question-level one asks how the score would move with *other problems*
 from the same source; the sampling-only one asks how it would move with *other samples* of the same problems. Both are
@@ -11,9 +11,8 @@ from math import nan, sqrt
 
 import numpy as np
 
-from gppo.types import Evaluation, UserError
-
-Z_95 = 1.959963984540054  # the 97.5 % point of the standard normal
+from gppo.evaluate.intervals import bootstrap_interval
+from gppo.types import Evaluation
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +35,33 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
+class Lengths:
+    """How long some samples are, in tokens; NaN where there are none.
+
+    Args:
+        samples: how many.
+        mean, median, p90: of their lengths.
+        truncated: share of them that were cut, in [0, 1].
+    """
+
+    samples: int
+    mean: float
+    median: float
+    p90: float
+    truncated: float
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """What is said about one evaluation. ``score`` is over all problems, ``by_difficulty`` over each label.
 
     Args:
         score: over all problems.
         by_difficulty: label -> score, sorted by label; empty where no problem has a label.
-        pass_at: k -> pass@k for k = 1, 2, 4, ... and the largest k that every counted problem has samples for.
+        pass_at: k -> pass@k for k = 1, 2, 3, ... up to the largest that every counted problem has samples for.
+        majority: majority@k over all samples, in [0, 1]; NaN where answers cast no votes, as programs do not.
+        interval: 95 % interval of avg@k over other questions; see ``bootstrap_interval``.
+        lengths: of "all", "correct" and "wrong" samples.
         mean_length: tokens, over the valid samples; NaN without any.
         truncated_share: share of the valid samples that were cut, in [0, 1]; NaN without any.
         samples: valid samples.
@@ -52,21 +71,13 @@ class Summary:
     score: Score
     by_difficulty: dict[str, Score] = field(default_factory=dict)
     pass_at: dict[int, float] = field(default_factory=dict)
+    majority: float = nan
+    interval: tuple[float, float] = (nan, nan)
+    lengths: dict[str, Lengths] = field(default_factory=dict)
     mean_length: float = nan
     truncated_share: float = nan
     samples: int = 0
     invalid_samples: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class PairedDifference:
-    """``after - before`` on the same problems: mean, standard error over problems, 95 % interval, problems paired."""
-
-    mean: float
-    se: float
-    low: float
-    high: float
-    problems: int
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:
@@ -83,6 +94,41 @@ def pass_at_k(n: int, c: int, k: int) -> float:
     if n - c < k:
         return 1.0
     return float(1.0 - np.prod(1.0 - k / np.arange(n - c + 1, n + 1)))
+
+
+def pass_curve(n_P: np.ndarray, c_P: np.ndarray) -> np.ndarray:
+    """pass@k of every problem for k = 1 .. the smallest n, float64 [P, K]; each as by ``pass_at_k``.
+
+    The chance that k draws all miss is prod_{j < k} (n - c - j) / (n - j).
+    """
+    j_K = np.arange(int(n_P.min()) if len(n_P) else 0)
+    missed_PK = np.maximum(n_P[:, None] - c_P[:, None] - j_K, 0) / (n_P[:, None] - j_K)
+    return 1.0 - np.cumprod(missed_PK, axis=1)
+
+
+def majority(evaluation: Evaluation) -> np.ndarray:
+    """float64 [P]: whether the answer given most often is right, NaN where no sample is valid.
+
+    Votes are over classes of equal answers (https://arxiv.org/abs/2203.11171). Samples without an answer, and cut ones,
+    cast none; a problem without votes counts 0. Of classes with as many votes each is as likely to be taken, so their
+    mean counts. A class is as right as its members: where the judge calls them all the same, 0 or 1.
+
+    Raises:
+        ValueError: the evaluation holds no votes.
+    """
+    if evaluation.votes_PK is None:
+        raise ValueError(f"'{evaluation.name}' holds no votes")
+    out_P = np.full(len(evaluation.problem_ids), nan)
+    for i, (votes_K, right_K, valid_K) in enumerate(
+        zip(evaluation.votes_PK, evaluation.correct_PK.astype(bool), evaluation.valid_PK.astype(bool), strict=True)
+    ):
+        if not valid_K.any():
+            continue
+        votes, right = votes_K[valid_K], right_K[valid_K]
+        counts = np.bincount(votes[votes >= 0])
+        tied = np.flatnonzero(counts == counts.max()) if len(counts) else ()
+        out_P[i] = np.mean([right[votes == one].mean() for one in tied]) if len(tied) else 0.0
+    return out_P
 
 
 def problem_means(evaluation: Evaluation) -> np.ndarray:
@@ -120,61 +166,35 @@ def summarise(evaluation: Evaluation) -> Summary:
     valid_P, correct_P = _counts(evaluation)
     n, c = valid_P[valid_P > 0], correct_P[valid_P > 0]
     valid_PK = evaluation.valid_PK.astype(bool)
-    samples = int(valid_PK.sum())
+    right_PK = evaluation.correct_PK.astype(bool) & valid_PK
     labels = np.asarray(evaluation.difficulty, dtype=object)
+    lengths = {
+        name: _lengths(evaluation, chosen_PK)
+        for name, chosen_PK in (("all", valid_PK), ("correct", right_PK), ("wrong", valid_PK & ~right_PK))
+    }
+    majority_P = np.array([]) if evaluation.votes_PK is None else majority(evaluation)[valid_P > 0]
     return Summary(
         score=score(evaluation),
         by_difficulty={
             label: score(evaluation, labels == label) for label in sorted(set(evaluation.difficulty) - {""})
         },
-        pass_at={
-            k: float(np.mean([pass_at_k(int(ni), int(ci), k) for ni, ci in zip(n, c, strict=True)]))
-            for k in _ladder(int(n.min()) if len(n) else 0)
-        },
-        mean_length=float(evaluation.lengths_PK[valid_PK].mean()) if samples else nan,
-        truncated_share=float(evaluation.truncated_PK[valid_PK].mean()) if samples else nan,
-        samples=samples,
-        invalid_samples=int(valid_PK.size) - samples,
+        pass_at={k: float(value) for k, value in enumerate(pass_curve(n, c).mean(axis=0), start=1)} if len(n) else {},
+        majority=float(majority_P.mean()) if len(majority_P) else nan,
+        interval=bootstrap_interval(c / n),
+        lengths=lengths,
+        mean_length=lengths["all"].mean,
+        truncated_share=lengths["all"].truncated,
+        samples=lengths["all"].samples,
+        invalid_samples=int(valid_PK.size) - lengths["all"].samples,
     )
 
 
-def paired_difference(before: Evaluation, after: Evaluation, select_P: np.ndarray | None = None) -> PairedDifference:
-    """``after - before`` problem by problem, which removes the spread between problems from the error bar.
-
-    d_i = after_i - before_i;  mean(d) +- 1.96 * std(d, ddof=1) / sqrt(P). Problems that either side could not judge
-    are left out. The order of the problems may differ.
-
-    Args:
-        before: one evaluation.
-        after: another one on the same problems.
-        select_P: bool [P] in the order of ``before``, which problems; all of them where not given.
-
-    Raises:
-        UserError: the two hold different problems, or one holds a problem twice.
-    """
-    for side in (before, after):
-        if len(set(side.problem_ids)) != len(side.problem_ids):
-            raise UserError(
-                f"'{side.name}' at step {side.step} holds a problem id twice: give every problem of the set its own id"
-            )
-    if set(before.problem_ids) != set(after.problem_ids):
-        odd = min(set(before.problem_ids) ^ set(after.problem_ids))
-        raise UserError(
-            f"'{before.name}' at step {before.step} and '{after.name}' at step {after.step} hold different problems, "
-            f"e.g. '{odd}': a paired difference needs the same set; evaluate both on it"
-        )
-    row_of = {problem: row for row, problem in enumerate(after.problem_ids)}
-    order_P = np.array([row_of[problem] for problem in before.problem_ids], dtype=np.int64)
-    difference_P = problem_means(after)[order_P] - problem_means(before)
-    if select_P is not None:
-        difference_P = difference_P[select_P]
-    difference_P = difference_P[~np.isnan(difference_P)]
-    count = len(difference_P)
-    if count == 0:
-        return PairedDifference(nan, nan, nan, nan, 0)
-    mean = float(difference_P.mean())
-    se = float(np.std(difference_P, ddof=1) / sqrt(count)) if count > 1 else nan
-    return PairedDifference(mean, se, mean - Z_95 * se, mean + Z_95 * se, count)
+def _lengths(evaluation: Evaluation, chosen_PK: np.ndarray) -> Lengths:
+    lengths, truncated = evaluation.lengths_PK[chosen_PK], evaluation.truncated_PK[chosen_PK]
+    if not len(lengths):
+        return Lengths(0, nan, nan, nan, nan)
+    median, p90 = np.quantile(lengths, (0.5, 0.9))
+    return Lengths(len(lengths), float(lengths.mean()), float(median), float(p90), float(truncated.mean()))
 
 
 def across_seeds(values: Sequence[float]) -> tuple[float, float]:
@@ -194,8 +214,3 @@ def _counts(evaluation: Evaluation) -> tuple[np.ndarray, np.ndarray]:
     """int64 [P] valid samples and int64 [P] right ones among them."""
     valid_PK = evaluation.valid_PK.astype(bool)
     return valid_PK.sum(axis=1), (evaluation.correct_PK.astype(bool) & valid_PK).sum(axis=1)
-
-
-def _ladder(largest: int) -> list[int]:
-    """1, 2, 4, ... below ``largest``, and ``largest``."""
-    return sorted({2**i for i in range(largest.bit_length())} | {largest}) if largest else []

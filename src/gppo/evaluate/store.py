@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from gppo.evaluate.statistics import Summary, paired_difference, summarise
+from gppo.evaluate.paired import paired_difference
+from gppo.evaluate.statistics import Summary, summarise
 from gppo.types import Evaluation, SamplingSettings, UserError
 from gppo.types.files import atomic_file, json_line, plain
 
@@ -20,9 +21,9 @@ def evaluation_path(folder: Path, evaluation: Evaluation) -> Path:
     return folder / f"{_stem(evaluation.name, evaluation.step)}.json"
 
 
-def unfinished_path(folder: Path, name: str, step: int) -> Path:
-    """Where the samples of an evaluation are kept until it is finished."""
-    return folder / f"{_stem(name, step)}.partial.jsonl"
+def results_path(folder: Path, name: str, step: int) -> Path:
+    """Where an evaluation's responses are, one line each: ``<folder>/step-000060--heldout-T-1.0.results.jsonl``."""
+    return folder / f"{_stem(name, step)}.results.jsonl"
 
 
 def _stem(name: str, step: int) -> str:
@@ -81,6 +82,7 @@ def load_evaluation(path: Path) -> Evaluation:
             valid_PK=_matrix(content["valid"], np.bool_),
             lengths_PK=_matrix(content["lengths"], np.int64),
             truncated_PK=_matrix(content["truncated"], np.bool_),
+            votes_PK=None if content.get("votes") is None else _matrix(content["votes"], np.int64),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is not an evaluation ({error}): evaluate again or remove the file") from error
@@ -94,6 +96,11 @@ def load_evaluations(folder: Path) -> list[Evaluation]:
     """
     found = [load_evaluation(path) for path in folder.glob("step-*.json")]
     return sorted(found, key=lambda evaluation: (evaluation.step, evaluation.name))
+
+
+def last_evaluations(folder: Path) -> dict[str, Evaluation]:
+    """The last evaluation of each name in a folder of evaluations. Errors as from ``load_evaluations``."""
+    return {evaluation.name: evaluation for evaluation in load_evaluations(folder)}
 
 
 def summary_to_json(summary: Summary) -> dict[str, Any]:
@@ -143,6 +150,7 @@ def _to_json(evaluation: Evaluation, first: Evaluation | None, key: str) -> dict
         "valid": evaluation.valid_PK.astype(int).tolist(),
         "lengths": evaluation.lengths_PK.astype(int).tolist(),
         "truncated": evaluation.truncated_PK.astype(int).tolist(),
+        "votes": None if evaluation.votes_PK is None else evaluation.votes_PK.tolist(),
     }
 
 

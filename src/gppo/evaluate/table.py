@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gppo.evaluate.statistics import Score, paired_difference, score, summarise
+from gppo.evaluate.paired import paired_difference
+from gppo.evaluate.statistics import Score, score, summarise
 from gppo.types import Evaluation
 
 if TYPE_CHECKING:

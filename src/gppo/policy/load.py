@@ -9,11 +9,12 @@ import torch
 from torch import nn
 from transformers.utils import logging as transformers_logging
 
-from gppo.config.model import ModelConfig
+from gppo.config.model import ModelConfig, YarnConfig
 from gppo.policy.lora import add_adapters
 from gppo.policy.memory import with_checkpointing
 from gppo.policy.model import Policy
 from gppo.policy.tiny import byte_tokenizer, tiny_qwen3
+from gppo.records.hub import hub_answers
 from gppo.types import UserError
 
 _log = logging.getLogger(__name__)
@@ -39,7 +40,9 @@ def load_policy(config: ModelConfig, *, seed: int, device: str = "cpu") -> Polic
     dtype = torch.float32 if mixed else getattr(torch, config.dtype)
     if config.tiny is not None:
         tokenizer = load_tokenizer(config)
-        model = tiny_qwen3(config.tiny, tokenizer, seed=seed, max_context=config.max_context or 4096)
+        model = tiny_qwen3(
+            config.tiny, tokenizer, seed=seed, max_context=config.max_context or 4096, rotation=rotation_of(config.yarn)
+        )
         model = model.to(dtype)
     else:
         source = _source(str(config.path), "model.path")
@@ -48,7 +51,7 @@ def load_policy(config: ModelConfig, *, seed: int, device: str = "cpu") -> Polic
                 f"model.path: '{source}' holds adapters and no whole model; give what gppo export makes of it"
             )
         tokenizer = load_tokenizer(config)
-        model = load_weights(source, dtype)
+        model = load_weights(source, dtype, config.yarn)
     vocabulary = model.config.get_text_config(decoder=True).vocab_size
     if len(tokenizer) > vocabulary:
         raise UserError(
@@ -76,18 +79,32 @@ def load_tokenizer(config: ModelConfig) -> Any:
     return _load_tokenizer(config.tokenizer or _BYTES)
 
 
-def load_weights(source: str, dtype: torch.dtype) -> nn.Module:
+def rotation_of(yarn: YarnConfig | None) -> dict[str, Any]:
+    """What YaRN changes in a model's configuration, as transformers names it; {} where there is none."""
+    if yarn is None:
+        return {}
+    original = yarn.original_max_position_embeddings
+    rope = {"rope_type": "yarn", "factor": yarn.factor, "original_max_position_embeddings": original}
+    return {"max_position_embeddings": int(original * yarn.factor), "rope_parameters": rope}
+
+
+def load_weights(source: str, dtype: torch.dtype, yarn: YarnConfig | None = None) -> nn.Module:
     """A causal language model from a folder or a hub id, every weight of it.
+
+    A hub id is looked up in the local cache alone where the hub does not answer within seconds.
 
     Raises:
         UserError: it cannot be read, or lacks weights that would then start from random numbers.
     """
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
+    cached = {"local_files_only": True} if _only_cached(source) else {}
     try:
+        config = AutoConfig.from_pretrained(source, **cached)
+        _stretch(config.get_text_config(decoder=True), yarn)
         # Other shapes are reported below, in one sentence.
         model, report = AutoModelForCausalLM.from_pretrained(
-            source, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True
+            source, config=config, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True, **cached
         )
     except Exception as error:  # whatever a broken file makes the library raise
         raise UserError(
@@ -102,6 +119,16 @@ def load_weights(source: str, dtype: torch.dtype) -> nn.Module:
             f"another shape, {absent[0]} for one; use the two files of one model"
         )
     return model
+
+
+def _stretch(config: Any, yarn: YarnConfig | None) -> None:
+    for key, value in rotation_of(yarn).items():
+        own = getattr(config, key, None)
+        setattr(config, key, {**own, **value} if isinstance(own, dict) else value)
+
+
+def _only_cached(source: str) -> bool:
+    return not Path(source).is_dir() and not hub_answers()
 
 
 def _source(name: str, key: str) -> str:
@@ -125,7 +152,7 @@ def _load_tokenizer(name: str) -> Any:
         missing = "tokenizer" if (Path(source) / "config.json").is_file() else "config.json and no tokenizer"
         raise UserError(f"the folder '{source}' has no {missing}; set model.tokenizer, or give a model's folder")
     try:
-        return AutoTokenizer.from_pretrained(source)
+        return AutoTokenizer.from_pretrained(source, local_files_only=_only_cached(source))
     except Exception as error:  # tokenizers raises nothing narrower for a broken file
         raise UserError(
             f"no tokenizer could be read from '{source}': {first_line(error)}; "

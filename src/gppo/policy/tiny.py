@@ -1,5 +1,9 @@
 """A model and a tokenizer that need no download: a random tiny Qwen3, and one token for every byte."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
@@ -35,7 +39,12 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def tiny_qwen3(
-    config: TinyConfig, tokenizer: PreTrainedTokenizerFast, *, seed: int, max_context: int = 4096
+    config: TinyConfig,
+    tokenizer: PreTrainedTokenizerFast,
+    *,
+    seed: int,
+    max_context: int = 4096,
+    rotation: Mapping[str, Any] = MappingProxyType({}),
 ) -> Qwen3ForCausalLM:
     """A randomly initialised Qwen3 in float32 that ends its turns with the tokenizer's eos token.
 
@@ -44,6 +53,7 @@ def tiny_qwen3(
         tokenizer: decides vocabulary, padding and eos.
         seed: of the initial weights; torch's global generator is left as it was.
         max_context: positions the model is made for.
+        rotation: replaces keys of transformers' configuration, to stretch the context.
     """
     shape = Qwen3Config(
         vocab_size=len(tokenizer),
@@ -53,7 +63,7 @@ def tiny_qwen3(
         num_attention_heads=config.heads,
         num_key_value_heads=config.kv_heads,
         head_dim=config.hidden_size // config.heads,
-        max_position_embeddings=max_context,
+        **({"max_position_embeddings": max_context} | dict(rotation)),
         tie_word_embeddings=config.tie_embeddings,
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,

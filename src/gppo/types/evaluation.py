@@ -21,6 +21,8 @@ class Evaluation:
         valid_PK: bool [P, k], False where the judge itself failed (left out of every mean).
         lengths_PK: int64 [P, k], tokens.
         truncated_PK: bool [P, k], cut at max_tokens; never correct.
+        votes_PK: int64 [P, k], samples of a problem with equal answers have equal numbers, -1 for no answer; None
+            where answers are not compared with each other.
     """
 
     name: str
@@ -32,3 +34,4 @@ class Evaluation:
     valid_PK: np.ndarray
     lengths_PK: np.ndarray
     truncated_PK: np.ndarray
+    votes_PK: np.ndarray | None = None

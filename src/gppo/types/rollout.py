@@ -17,12 +17,15 @@ class SamplingSettings:
         top_p: keep the smallest set of tokens whose probability reaches it; evaluation only.
         top_k: keep the k most likely tokens, 0 keeps all; evaluation only.
         max_tokens: longest response, the stop token included.
+        repetition_penalty: logits of tokens that prompt or response hold already are divided by it where positive, else
+            multiplied (https://arxiv.org/abs/1909.05858, section 4.1); 1 leaves them; evaluation only.
     """
 
     temperature: float = 1.0
     top_p: float = 1.0
     top_k: int = 0
     max_tokens: int = 1024
+    repetition_penalty: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -11,9 +13,10 @@ from gppo.verify.pool import TIMEOUT
 
 if TYPE_CHECKING:
     from gppo.sandbox import Limits
-    from gppo.verify.code import CodeJudge
+    from gppo.verify.code import CodeJudge, Mode
 
 ABILITIES = ("math", "code")
+MODES: tuple["Mode", ...] = ("reward", "lcb")
 
 
 class CaseJudge:
@@ -24,7 +27,9 @@ class CaseJudge:
         timeout: seconds for one math answer.
         tests_per_problem: at most so many tests of a code problem are run, None for all.
         seed: decides which; they are the same for every response to a problem.
-        limits: of one test of a program; the sandbox's own where not given.
+        limits: of one test of a program; the sandbox's own where not given, with four times the memory for problems
+            of LiveCodeBench, which sets no bound.
+        lenient: of math, as in ``MathJudge``.
 
     The sandbox starts when the first code problem comes; a SandboxError where programs cannot be isolated here.
     """
@@ -37,14 +42,15 @@ class CaseJudge:
         tests_per_problem: int | None = 16,
         seed: int = 0,
         limits: "Limits | None" = None,
+        lenient: bool = False,
     ) -> None:
         self._workers = workers
         self._tests_per_problem = tests_per_problem
         self._seed = seed
         self._limits = limits
-        self._math = MathJudge(workers, timeout)
+        self._math = MathJudge(workers, timeout, lenient=lenient)
         self._math_threads = ThreadPoolExecutor(workers, thread_name_prefix="math-judge")
-        self._code: CodeJudge | None = None
+        self._code: dict[Mode, CodeJudge] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -56,8 +62,9 @@ class CaseJudge:
             self._math_threads.shutdown(wait=False, cancel_futures=True)
             self._math.close()
         finally:
-            if self._code is not None:
-                self._code.close()
+            with ExitStack() as stack:
+                for judge in self._code.values():
+                    stack.callback(judge.close)
 
     def prepare(self, problems: Iterable[Problem]) -> None:
         """Find out before anything is sampled whether these can be judged; starts the sandbox where it is needed.
@@ -66,8 +73,8 @@ class CaseJudge:
             UserError: no judge knows a problem's ability.
             SandboxError: programs cannot be isolated here.
         """
-        if "code" in {_ability(problem) for problem in problems}:
-            self._code_judge()
+        for mode in {_mode(problem) for problem in problems if _ability(problem) == "code"}:
+            self._code_judge(mode)
 
     def submit(self, problem: Problem, rollout: Rollout, prompt_opened: bool) -> Future[Verdict]:
         """Judge one response in the background, so that judging overlaps decoding. Never waits. Errors as ``prepare``.
@@ -75,7 +82,7 @@ class CaseJudge:
         What is under way is bounded by the caller, who keeps the responses: in RL, one step's.
         """
         if _ability(problem) == "code":
-            return self._code_judge().submit(problem, rollout.text, prompt_opened, wait=False)
+            return self._code_judge(_mode(problem)).submit(problem, rollout.text, prompt_opened, wait=False)
         return self._math_threads.submit(self._judge_math, problem, rollout.text, prompt_opened)
 
     def _judge_math(self, problem: Problem, response: str, prompt_opened: bool) -> Verdict:
@@ -89,24 +96,34 @@ class CaseJudge:
             index = [i for i, case in enumerate(cases) if case[0].ability == "math" and bool(case[2]) == opened]
             found = self._math.judge_many([(cases[i][0], cases[i][1].text) for i in index], opened)
             verdicts |= dict(zip(index, found, strict=True))
-        index = [i for i, case in enumerate(cases) if case[0].ability == "code"]
-        if index:
-            programs = ((problem, rollout.text, opened) for problem, rollout, opened in (cases[i] for i in index))
-            verdicts |= dict(zip(index, self._code_judge().imap(programs), strict=True))
+        for mode in MODES:
+            index = [i for i, case in enumerate(cases) if case[0].ability == "code" and _mode(case[0]) == mode]
+            if index:
+                programs = ((problem, rollout.text, opened) for problem, rollout, opened in (cases[i] for i in index))
+                verdicts |= dict(zip(index, self._code_judge(mode).imap(programs), strict=True))
         return [verdicts[i] for i in range(len(cases))]
 
-    def _code_judge(self) -> "CodeJudge":
-        if self._code is None:
+    def _code_judge(self, mode: "Mode") -> "CodeJudge":
+        if mode not in self._code:
             from gppo.sandbox import Limits
             from gppo.verify.code import CodeJudge  # starting a sandbox is for those who have code to judge
 
-            self._code = CodeJudge(
+            usual = Limits()
+            if mode == "lcb":
+                usual = replace(usual, memory_mb=4 * usual.memory_mb)
+            self._code[mode] = CodeJudge(
                 self._workers,
-                limits=self._limits or Limits(),
+                mode,
+                limits=self._limits or usual,
                 tests_per_problem=self._tests_per_problem,
                 seed=self._seed,
             )
-        return self._code
+        return self._code[mode]
+
+
+def _mode(problem: Problem) -> "Mode":
+    """How the problem's programs are run and compared: as a reward, or as ``extra["judge"]`` says."""
+    return "lcb" if problem.extra.get("judge") == "lcb" else "reward"
 
 
 def _ability(problem: Problem) -> str:

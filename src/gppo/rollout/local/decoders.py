@@ -13,6 +13,7 @@ from gppo.policy import Policy
 from gppo.rollout.local.draw import draw
 from gppo.rollout.local.family import Cache, weights_of
 from gppo.rollout.local.prefill import Source, by_forward
+from gppo.rollout.local.seen import Seen
 from gppo.rollout.local.steps import Steps
 from gppo.types import SamplingSettings
 
@@ -25,9 +26,11 @@ class Decoder(Protocol):
 
     Attributes:
         refills: whether a slot can be filled while rows are under way in others.
+        seen: the tokens that rows hold; None where draws do not ask.
     """
 
     refills: bool
+    seen: Seen | None
 
     def admit(self, slots: np.ndarray, sources: Sequence[Source]) -> None:
         """Put a prompt's keys and values into each of the slots."""
@@ -77,6 +80,7 @@ class FamilyDecoder:
         self.settings = settings
         self.steps = steps
         self.device, self.dtype = policy.device, policy.compute_dtype
+        self.seen = seen_tokens(policy, self.slots, settings)
         self.cache = Cache([], [], torch.empty(0), torch.empty(0))
         self.columns_C = torch.empty(0)
 
@@ -116,7 +120,7 @@ class FamilyDecoder:
         needed = int(position_B.max()) + uniforms_BK.shape[1]
         self.reserve(needed)
         return self.steps.run(
-            self.weights, self.cache, self.columns_C, tokens_B, position_B, uniforms_BK, self.settings
+            self.weights, self.cache, self.columns_C, tokens_B, position_B, uniforms_BK, self.settings, self.seen
         )
 
     def worth_closing_up(self, alive: int, count: int) -> bool:
@@ -129,6 +133,8 @@ class FamilyDecoder:
         to, of = torch.from_numpy(moves).to(self.device), torch.from_numpy(order[moves]).to(self.device)
         for tensor in self.cache.keys + self.cache.values:
             tensor[to] = tensor[of]
+        if self.seen is not None:
+            self.seen.keep(order)
 
 
 class TransformersDecoder:
@@ -136,12 +142,13 @@ class TransformersDecoder:
 
     refills = False
 
-    def __init__(self, policy: Policy, settings: SamplingSettings) -> None:
+    def __init__(self, policy: Policy, slots: int, settings: SamplingSettings) -> None:
         self.model = policy.model
         self.computing = policy.computing
         self.device = policy.device
         self.last_position = policy.max_context - 1
         self.settings = settings
+        self.seen = seen_tokens(policy, slots, settings)
         self.used = 0
         self.cache = DynamicCache()
 
@@ -183,7 +190,9 @@ class TransformersDecoder:
         uniforms = torch.from_numpy(uniforms_BK).to(self.device)
         tokens, logprobs = [], []
         for k in range(uniforms.shape[1]):
-            token, logprob = draw(self.step(token, position + k), uniforms[:, k], self.settings)
+            logits_BV = self.step(token, position + k)
+            seen_BV = None if self.seen is None else self.seen.with_tokens(token)
+            token, logprob = draw(logits_BV, uniforms[:, k], self.settings, seen_BV)
             tokens.append(token)
             logprobs.append(logprob)
         return torch.stack(tokens, 1), torch.stack(logprobs, 1)
@@ -195,3 +204,12 @@ class TransformersDecoder:
     def keep(self, order: np.ndarray) -> None:
         """Go on with these slots only, as slots 0, 1, ..."""
         self.cache.batch_select_indices(torch.from_numpy(order).to(self.device))
+        if self.seen is not None:
+            self.seen.keep(order)
+
+
+def seen_tokens(policy: Policy, slots: int, settings: SamplingSettings) -> Seen | None:
+    """Flags for so many rows, where the draws need them."""
+    if settings.repetition_penalty == 1:
+        return None
+    return Seen(slots, policy.head.weight.shape[0], policy.device)

@@ -62,7 +62,19 @@ def tempered_draw(logits_BV: Tensor, uniforms_B: Tensor, temperature: Tensor) ->
     return tokens_B, logprobs_BV.gather(1, tokens_B[:, None]).squeeze(1)
 
 
-def draw(logits_BV: Tensor, uniforms_B: Tensor, settings: SamplingSettings) -> tuple[Tensor, Tensor]:
+def penalised(logits_BV: Tensor, seen_BV: Tensor, penalty: float) -> Tensor:
+    """Logits of tokens that were seen divided by the penalty where positive, else multiplied by it.
+
+    https://arxiv.org/abs/1909.05858, section 4.1, as transformers and vLLM have it: before the temperature.
+    """
+    logits_BV = logits_BV.float()
+    changed_BV = torch.where(logits_BV > 0, logits_BV / penalty, logits_BV * penalty)
+    return torch.where(seen_BV, changed_BV, logits_BV)
+
+
+def draw(
+    logits_BV: Tensor, uniforms_B: Tensor, settings: SamplingSettings, seen_BV: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """One token a row, and its log-probability under the distribution it was drawn from.
 
     Token v is drawn where F(v-1) <= u < F(v), F being the cumulated probabilities in float64: one uniform a token.
@@ -72,10 +84,13 @@ def draw(logits_BV: Tensor, uniforms_B: Tensor, settings: SamplingSettings) -> t
         logits_BV: of the next token.
         uniforms_B: float64 in [0, 1).
         settings: temperature and truncation.
+        seen_BV: bool, tokens that prompt or response hold; needed for a repetition penalty other than 1.
 
     Returns:
         tokens int64 [B], logprobs float32 [B].
     """
+    if seen_BV is not None:
+        logits_BV = penalised(logits_BV, seen_BV, settings.repetition_penalty)
     if settings.temperature == 0:
         logprobs_BV = logits_BV.float().log_softmax(-1)
         tokens_B = logprobs_BV.argmax(-1)

@@ -138,7 +138,11 @@ class LocalSampler:
                 request = requests[row.request]
                 slots.uniforms.put(slot, uniform_stream(*key, request.problem_id, request.samples[row.sample]))
             uniforms_B = torch.from_numpy(slots.uniforms.take(chosen, 1)[:, 0]).to(self.policy.device)
-            tokens_B, logprobs_B = draw(first_logits(sources), uniforms_B, settings)
+            seen_BV = None
+            if decoder.seen is not None:
+                decoder.seen.start(chosen, [requests[row.request].prompt_ids for row in rows])
+                seen_BV = decoder.seen.rows(chosen)
+            tokens_B, logprobs_B = draw(first_logits(sources), uniforms_B, settings, seen_BV)
             ended = slots.record(chosen, tokens_B[:, None].cpu().numpy(), logprobs_B[:, None].cpu().numpy())
             for one in ended:
                 finish(one)
@@ -149,7 +153,7 @@ class LocalSampler:
     def _decoder(self, slots: int, rows: Sequence[Row], settings: SamplingSettings) -> Decoder:
         """The fastest decoder that fits the model."""
         if not in_family(self.policy):
-            return TransformersDecoder(self.policy, settings)
+            return TransformersDecoder(self.policy, slots, settings)
         many = self.calls * sum(row.limit for row in rows) >= COMPILE_TOKENS
         compiled = many if self.compiled is None else self.compiled
         if compiled not in self._steps:

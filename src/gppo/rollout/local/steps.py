@@ -12,6 +12,7 @@ from torch._dynamo.exc import TorchDynamoException
 
 from gppo.rollout.local.draw import draw
 from gppo.rollout.local.family import Cache, Shape, Weights, advance, logits_after
+from gppo.rollout.local.seen import Seen
 from gppo.types import SamplingSettings
 
 logger = logging.getLogger(__name__)
@@ -63,6 +64,7 @@ class Steps:
         position_B: np.ndarray,
         uniforms_BK: np.ndarray,
         settings: SamplingSettings,
+        seen: Seen | None = None,
     ) -> tuple[Tensor, Tensor]:
         """K steps; see ``Decoder.run``. The cache has more columns than positions, and more slots than rows."""
         rows, count = uniforms_BK.shape
@@ -72,7 +74,7 @@ class Steps:
         position = torch.from_numpy(np.pad(position_B, (0, more))).to(self.device, non_blocking=True)
         padded_KB = np.ascontiguousarray(np.pad(uniforms_BK.T, ((0, 0), (0, more))))
         uniforms_KB = torch.from_numpy(padded_KB).to(self.device, non_blocking=True)
-        step = self._step(weights, cache, settings)
+        step = self._step(weights, cache, settings, seen)
         drawn, logprobs = [], []
         columns_L = columns_C[:columns]
         if self.device.type == "cuda":
@@ -91,9 +93,9 @@ class Steps:
                 logprobs.append(logprob[:rows])
         return torch.stack(drawn, 1), torch.stack(logprobs, 1)
 
-    def _step(self, weights: Weights, cache: Cache, settings: SamplingSettings) -> "_Step":
+    def _step(self, weights: Weights, cache: Cache, settings: SamplingSettings, seen: Seen | None = None) -> "_Step":
         """(columns_L, tokens_B, position_B, uniforms_B) -> the next tokens, their logprobs, and their positions."""
-        plain = settings.temperature > 0 and settings.top_p == 1 and settings.top_k == 0
+        plain = settings.temperature > 0 and settings.top_p == 1 and settings.top_k == 0 and seen is None
         if self.compiled and plain not in self._ready:
             self._compile(weights, cache, plain)
         # Matrix products of one query a head leave a CPU idle; sums melt into the passes over the cache.
@@ -111,7 +113,8 @@ class Steps:
         def apart(columns_L: Tensor, *state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             tokens_B, position_B, uniforms_B = state
             logits_BV = logits(self.shape, weights, cache, columns_L, tokens_B, position_B, as_sums=as_sums)
-            return *draw(logits_BV, uniforms_B, settings), position_B + 1
+            seen_BV = None if seen is None else seen.with_tokens(tokens_B)
+            return *draw(logits_BV, uniforms_B, settings, seen_BV), position_B + 1
 
         return apart
 
