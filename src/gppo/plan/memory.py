@@ -1,0 +1,183 @@
+"""How much memory a stage needs at its peak, part by part. The formulas and where they come from: docs/plan.md.
+
+b is the bytes of a number (4 or 2), P the model's numbers, L tokens of the largest forward pass, N those learned from,
+H the width, I the MLP's, q and k the widths of all query heads and of all key heads, V the vocabulary.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gppo.plan.load import SampleLoad, UpdateLoad
+from gppo.plan.shape import ModelShape
+from gppo.sizes import PREFILL_TOKENS, chunk_rows, padded_rows
+
+#: The parts of memory, in the order in which they are shown.
+PARTS = (
+    "weights",
+    "gradients",
+    "optimizer",
+    "reference",
+    "activations",
+    "logits chunk",
+    "KV cache",
+    "decoding",
+    "checkpoint copy",
+    "records",
+    "process",
+)
+#: Bytes of main memory that a response token takes in a step: its number, log-probabilities, coefficients and masks, in
+#: rollouts, the batch, diagnostics and the saved rows.
+RECORD_BYTES = 150
+#: What a process on a CPU needs beyond its imports: threads, matrix products' buffers, pieces the allocator keeps.
+CPU_PROCESS = 48 << 20
+#: On a GPU: CUDA's context and workspaces. Assumed.
+GPU_PROCESS = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """How the model is kept.
+
+    Args:
+        shape: of the model.
+        number: bytes of a weight.
+        checkpointing: whether layers recompute their activations.
+        device: "cpu" or "cuda".
+        ranks: GPUs over which FSDP2 shards; 1 is measured, more is an estimate.
+        reference: whether a frozen copy is kept for the KL penalty.
+    """
+
+    shape: ModelShape
+    number: int
+    checkpointing: bool = False
+    device: str = "cpu"
+    ranks: int = 1
+    reference: bool = False
+
+    @property
+    def weights(self) -> int:
+        """Bytes of all weights."""
+        return self.shape.parameters * self.number
+
+    @property
+    def matrix(self) -> int:
+        """Bytes of the embedding, and of the head."""
+        return self.shape.matrix * self.number
+
+
+def layer_bytes(setup: Setup) -> int:
+    """Bytes that one layer keeps for its backward, a token.
+
+    RMS norms compute in float32: of each, its input, the normed value and the output are kept; in float32 as
+    12 H, in bfloat16 as 4 H + 2 H + 2 H. Attention keeps rotated queries, keys, values, output and log-normalisers, and
+    where heads are normalised, of both norms the input and the normed value. The MLP keeps gate, its SiLU, up, and product.
+    """
+    shape, b = setup.shape, setup.number
+    width = shape.query_width + shape.kv_width
+    norms = 2 * (3 * b if b == 4 else 8) * shape.hidden
+    heads = (2 * b if b == 4 else 6) * width if shape.head_norms else 0
+    attention = b * (width + shape.kv_width + shape.query_width) + 4 * shape.heads
+    return norms + heads + attention + 4 * b * shape.intermediate
+
+
+def backward_bytes(setup: Setup) -> int:
+    """Bytes a token that the backward of a layer needs beyond what the layer kept.
+
+    Most while the product of the MLP is taken apart: three gradients as wide as it, of which the kept product made
+    room for one; and the gradients of the residual stream and of the norm.
+    """
+    shape = setup.shape
+    return setup.number * (2 * shape.intermediate + 2 * shape.hidden)
+
+
+def activation_bytes(setup: Setup, tokens: int) -> int:
+    """Bytes of activations when the backward begins."""
+    shape, b = setup.shape, setup.number
+    layer = layer_bytes(setup)
+    last = (12 if b == 4 else 8) * shape.hidden
+    if setup.checkpointing:  # each layer's input; one layer at a time in full
+        return tokens * (shape.layers * b * shape.hidden + last + layer + backward_bytes(setup))
+    return tokens * (shape.layers * layer + last)
+
+
+def head_bytes(setup: Setup, load: UpdateLoad) -> int:
+    """Bytes of the head's single pass: chunks of logits, the gradient of its weight, and hidden states with theirs.
+
+    A chunk's logits and their exponentials are float32; while the second chunk is made, the first one's still exist.
+    The weight's gradient adds up in float32; a bfloat16 product is added to it, which on a CPU takes a float32 copy.
+    """
+    shape, b = setup.shape, setup.number
+    rows = min(load.learned, chunk_rows(shape.vocabulary))
+    several = load.learned > rows
+    per_logit = (12 if several else 8) if b == 4 else (16 if several else 10)
+    sums = 4 if b == 4 else (10 if setup.device == "cpu" else 6)
+    return rows * shape.vocabulary * per_logit + shape.matrix * sums + 2 * load.learned * shape.hidden * b
+
+
+def updating(setup: Setup, load: UpdateLoad) -> dict[str, int]:
+    """Parts at the peak of an update, whichever of its moments that is.
+
+    The moments: the head, with every activation kept; the backward of the last layer; its end, where the activations
+    are gone and the embedding's gradient comes. Gradients of earlier passes are there in all of them.
+    """
+    shape, ranks = setup.shape, setup.ranks
+    gradients = setup.weights // ranks
+    before = gradients if load.passes > 1 else 0
+    kept = activation_bytes(setup, load.tokens)
+    at_head = {"gradients": before, "activations": kept, "logits chunk": head_bytes(setup, load)}
+    if setup.checkpointing:
+        at_head["activations"] -= load.tokens * (layer_bytes(setup) + backward_bytes(setup))
+    below = max(before, setup.matrix // ranks) + (setup.matrix if load.passes > 1 else 0)
+    in_layers = {
+        "gradients": below,
+        "activations": kept + (0 if setup.checkpointing else load.tokens * backward_bytes(setup)),
+    }
+    embedding = setup.matrix * (2 if shape.tied else 1)
+    at_end = {"gradients": gradients + embedding - (0 if load.passes > 1 else setup.matrix)}
+    moments = [at_head, in_layers, at_end]
+    if ranks > 1:  # whole layers and matrices are gathered, and their gradients until they are scattered
+        layer = shape.layer_parameters * setup.number
+        whole = (1 if shape.tied else 2) * setup.matrix
+        for moment in moments:
+            moment["gathered"] = 3 * layer + 2 * whole
+    peak = max(moments, key=lambda moment: sum(moment.values()))
+    peak["gradients"] += peak.pop("gathered", 0)
+    return _held(setup) | peak
+
+
+def decoding(setup: Setup, load: SampleLoad) -> dict[str, int]:
+    """Parts at the peak of sampling: the cache, the prompts' own keys and values, a step's logits and scores."""
+    shape, b = setup.shape, setup.number
+    token = 2 * shape.layers * shape.kv_width * b
+    cache = load.slots * load.columns * token
+    grows = load.slots * load.columns * shape.kv_width * b // 2  # one layer's old keys, while the cache doubles
+    rows = padded_rows(load.rows, setup.device)
+    # Logits, tempered, their logarithms, and two float64 masses; scores three times in float32.
+    step = rows * shape.vocabulary * (b + 4 + 16) + 3 * 4 * rows * shape.heads * load.columns
+    prompts = load.prompts * load.prompt_tokens
+    # In a prefill nothing is kept but keys and values; a layer's MLP is what is widest.
+    pass_tokens = min(prompts, max(PREFILL_TOKENS, load.prompt_tokens))
+    prefill = pass_tokens * b * (2 * shape.hidden + 3 * shape.intermediate)
+    held = prompts * token + load.prompts * shape.vocabulary * b
+    parts = {"KV cache": cache + grows, "decoding": held + max(step, prefill)}
+    whole = setup.weights - setup.weights // setup.ranks  # a copy that is not sharded decodes
+    return _held(setup) | parts | {"weights": setup.weights // setup.ranks + whole}
+
+
+def _held(setup: Setup) -> dict[str, int]:
+    """What is there all the time: weights, AdamW's two moments (in the weights' own precision), the reference."""
+    return {
+        "weights": setup.weights // setup.ranks,
+        "optimizer": 2 * setup.weights // setup.ranks,
+        "reference": setup.weights // setup.ranks if setup.reference else 0,
+    }
+
+
+def host_parts(setup: Setup, tokens: int) -> dict[str, int]:
+    """Main memory beside the model: the checkpoint that is being written, and what is known of a step's tokens."""
+    return {"checkpoint copy": 3 * setup.weights // setup.ranks, "records": RECORD_BYTES * tokens}
+
+
+def ordered(parts: Mapping[str, int]) -> dict[str, int]:
+    """The parts that there are, in the order of ``PARTS``."""
+    return {name: parts[name] for name in PARTS if parts.get(name)}
