@@ -23,6 +23,7 @@ PARTS = (
     "decoding",
     "checkpoint copy",
     "records",
+    "allocator",
     "process",
 )
 #: Bytes of main memory that a response token takes in a step: its number, log-probabilities, coefficients and masks, in
@@ -30,6 +31,9 @@ PARTS = (
 RECORD_BYTES = 150
 #: What a process on a CPU needs beyond its imports: threads, matrix products' buffers, pieces the allocator keeps.
 CPU_PROCESS = 48 << 20
+#: glibc's heap keeps holes between tensors that come and go: share of activations and gradients, measured by
+#: ``benchmarks/plan.py`` beside the same runs without such a heap. Tensors of 32 MiB and more never lie in it.
+HEAP_HOLES, HEAP_LARGEST = 0.45, 32 << 20
 #: On a GPU: CUDA's context and workspaces. Assumed.
 GPU_PROCESS = 1 << 30
 
@@ -103,13 +107,14 @@ def activation_bytes(setup: Setup, tokens: int) -> int:
 def head_bytes(setup: Setup, load: UpdateLoad) -> int:
     """Bytes of the head's single pass: chunks of logits, the gradient of its weight, and hidden states with theirs.
 
-    A chunk's logits and their exponentials are float32; while the second chunk is made, the first one's still exist.
+    Of a chunk there are logits, their exponentials and the products of both, in float32; while the second chunk is
+    made, what became of the first one still exists.
     The weight's gradient adds up in float32; a bfloat16 product is added to it, which on a CPU takes a float32 copy.
     """
     shape, b = setup.shape, setup.number
     rows = min(load.learned, chunk_rows(shape.vocabulary))
     several = load.learned > rows
-    per_logit = (12 if several else 8) if b == 4 else (16 if several else 10)
+    per_logit = (16 if several else 12) if b == 4 else (18 if several else 12)
     sums = 4 if b == 4 else (10 if setup.device == "cpu" else 6)
     return rows * shape.vocabulary * per_logit + shape.matrix * sums + 2 * load.learned * shape.hidden * b
 
@@ -127,10 +132,11 @@ def updating(setup: Setup, load: UpdateLoad) -> dict[str, int]:
     at_head = {"gradients": before, "activations": kept, "logits chunk": head_bytes(setup, load)}
     if setup.checkpointing:
         at_head["activations"] -= load.tokens * (layer_bytes(setup) + backward_bytes(setup))
+    last = load.tokens * (12 if setup.number == 4 else 8) * shape.hidden
     below = max(before, setup.matrix // ranks) + (setup.matrix if load.passes > 1 else 0)
     in_layers = {
         "gradients": below,
-        "activations": kept + (0 if setup.checkpointing else load.tokens * backward_bytes(setup)),
+        "activations": kept - last + (0 if setup.checkpointing else load.tokens * backward_bytes(setup)),
     }
     embedding = setup.matrix * (2 if shape.tied else 1)
     at_end = {"gradients": gradients + embedding - (0 if load.passes > 1 else setup.matrix)}
@@ -176,6 +182,13 @@ def _held(setup: Setup) -> dict[str, int]:
 def host_parts(setup: Setup, tokens: int) -> dict[str, int]:
     """Main memory beside the model: the checkpoint that is being written, and what is known of a step's tokens."""
     return {"checkpoint copy": 3 * setup.weights // setup.ranks, "records": RECORD_BYTES * tokens}
+
+
+def holes(setup: Setup, load: UpdateLoad, parts: Mapping[str, int]) -> int:
+    """What the allocator of a CPU keeps beyond what is alive, after an update with these parts."""
+    widest = load.tokens * setup.shape.intermediate * setup.number
+    moving = parts.get("activations", 0) + parts.get("gradients", 0)
+    return round(HEAP_HOLES * moving) if widest < HEAP_LARGEST else 0
 
 
 def ordered(parts: Mapping[str, int]) -> dict[str, int]:
