@@ -2,8 +2,8 @@
 
     python benchmarks/plan.py [--case NAME ...] [--limit 0.15]
 
-Each case is a fresh process: two RL steps of the real loop (sampler, judge, update, checkpoints) or two steps of SFT, at
-the lengths that the plan reckons with: every response reaches its limit. Measured is the peak of the resident memory
+Each case is a fresh process: two RL steps of the real loop (sampler, judge, update, checkpoints) or two steps of SFT,
+at the lengths that the plan reckons with: every response reaches its limit. Measured is the peak of the resident memory
 (VmHWM), less what is resident once everything is imported. Each case runs twice: as it is, and with every larger tensor
 in pages of its own (MALLOC_MMAP_THRESHOLD_), where what is resident is what is alive: holes in glibc's heap are the
 difference. Prints a table and one line of JSON.
@@ -80,6 +80,7 @@ CASES: dict[str, tuple[int, dict[str, Any], dict[str, Any]]] = {
 def recipe_of(name: str, folder: Path) -> Path:
     """The case as a recipe, with a tokenizer of its vocabulary beside it."""
     import yaml
+
     from world import characters
 
     vocabulary, model, work = CASES[name]
@@ -140,6 +141,7 @@ def measure(path: Path) -> dict[str, int]:
     import numpy as np
 
     from gppo.policy import load_policy
+    from gppo.policy.chat import encode_prompt
     from gppo.policy.device import choose_device
     from gppo.rl.loop import Watch, train_rl
     from gppo.rollout import LocalSampler
@@ -159,7 +161,7 @@ def measure(path: Path) -> dict[str, int]:
     peaks.enter("sampling")
     if recipe.rl is not None:
         stage = recipe.rl.resolved_stages()[0]
-        around = len(policy.tokenizer.apply_chat_template([{"role": "user", "content": ""}], add_generation_prompt=True)["input_ids"])
+        around = len(encode_prompt(policy.tokenizer, ({"role": "user", "content": ""},)))
         texts = [str(10 + i) + "." * (stage.max_prompt_tokens - around - 2) for i in range(stage.prompts_per_step)]
         problems = [Problem(str(i), ({"role": "user", "content": text},), "math", "0") for i, text in enumerate(texts)]
 
@@ -170,7 +172,16 @@ def measure(path: Path) -> dict[str, int]:
             peaks.enter("sampling")
 
         sampler = LocalSampler(policy, recipe.rl.sampler_rows, calls=2)
-        train_rl(policy, sampler, AlternateJudge(), {stage.name: problems}, recipe.rl, run, seed=0, watch=Watch(on_step, on_phase))
+        train_rl(
+            policy,
+            sampler,
+            AlternateJudge(),
+            {stage.name: problems},
+            recipe.rl,
+            run,
+            seed=0,
+            watch=Watch(on_step, on_phase),
+        )
     else:
         config, rng = recipe.sft, np.random.default_rng(0)
         assert config is not None

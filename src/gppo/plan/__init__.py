@@ -2,7 +2,7 @@
 
 from gppo.plan.fit import Room, advice, room
 from gppo.plan.machine import Machine, gpus, here, main_memory, nvidia_gpus
-from gppo.plan.plan import Phase, Plan, StagePlan, plan
+from gppo.plan.planner import Phase, Plan, StagePlan, plan
 from gppo.plan.shape import ModelShape, shape_of
 
 __all__ = [

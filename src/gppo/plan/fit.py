@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from gppo.config import Recipe
 from gppo.plan.machine import Machine
-from gppo.plan.plan import Plan, largest, on, plan, with_model, with_rl, with_sft
+from gppo.plan.planner import Plan, largest, on, plan, with_model, with_rl, with_sft
 
 #: The largest token budget that is looked at.
 _MOST_TOKENS = 1 << 20
@@ -46,7 +46,8 @@ def advice(found: Plan) -> list[str]:
     if found.fits:
         return []
     recipe, machine = found.recipe, found.machine
-    enough, helps, best = [], [], recipe
+    enough: list[str] = []
+    helps: list[str] = []
     for sentence, changed in _changes(found):
         peak = plan(changed, machine).peak
         if peak <= machine.usable:
@@ -55,8 +56,7 @@ def advice(found: Plan) -> list[str]:
             helps.append(f"{sentence}: the peak falls from {found.peak / _GIB:.1f} to {peak / _GIB:.1f} GiB")
     if enough:
         return enough
-    together = _together(found, best)
-    return helps + together
+    return helps + _together(found)
 
 
 def _changes(found: Plan) -> Iterator[tuple[str, Recipe]]:
@@ -72,10 +72,11 @@ def _changes(found: Plan) -> Iterator[tuple[str, Recipe]]:
         again = "layers then compute their activations again, about a third longer"
         yield f"set model.gradient_checkpointing: true ({again})", with_model(recipe, gradient_checkpointing=True)
     if recipe.rl is not None:
-        rows = largest(recipe, fits, lambda r, n: with_rl(r, sampler_rows=max(n, 1)), recipe.rl.sampler_rows - 1) or 8
+        rows = largest(recipe, fits, _with_rows, recipe.rl.sampler_rows - 1) or 8
         if rows < recipe.rl.sampler_rows:
-            yield f"set rl.sampler_rows: {rows} (fewer responses are decoded side by side)", with_rl(
-                recipe, sampler_rows=rows
+            yield (
+                f"set rl.sampler_rows: {rows} (fewer responses are decoded side by side)",
+                with_rl(recipe, sampler_rows=rows),
             )
         if recipe.rl.kl.beta > 0:
             without = recipe.rl.kl.model_copy(update={"beta": 0.0})
@@ -84,10 +85,9 @@ def _changes(found: Plan) -> Iterator[tuple[str, Recipe]]:
         config = getattr(recipe, section)
         if config is None:
             continue
-        change = _WITH[section]
-        tokens = largest(recipe, fits, lambda r, n, change=change: change(r, max(n, 1)), config.micro_batch_tokens - 1)
+        tokens = largest(recipe, fits, _WITH[section], config.micro_batch_tokens - 1)
         if tokens:
-            yield f"set {section}.micro_batch_tokens: {tokens}", change(recipe, tokens)
+            yield f"set {section}.micro_batch_tokens: {tokens}", _WITH[section](recipe, tokens)
     if recipe.rl is not None:
         longest = max(stage.max_response_tokens for stage in recipe.rl.resolved_stages())
         shorter = largest(recipe, fits, _with_response, longest - 1)
@@ -95,9 +95,9 @@ def _changes(found: Plan) -> Iterator[tuple[str, Recipe]]:
             yield f"set rl.max_response_tokens: {shorter}", _with_response(recipe, shorter)
 
 
-def _together(found: Plan, recipe: Recipe) -> list[str]:
+def _together(found: Plan) -> list[str]:
     """Where no single key is enough: all that lose nothing but time, then fewer rows, then more devices."""
-    keys = []
+    recipe, keys = found.recipe, list[str]()
     if recipe.model.dtype == "float32":
         recipe, keys = with_model(recipe, dtype="bfloat16"), [*keys, "model.dtype: bfloat16"]
     if not recipe.model.gradient_checkpointing:
@@ -112,7 +112,7 @@ def _together(found: Plan, recipe: Recipe) -> list[str]:
 
         changed, more = recipe, list(keys)
         if recipe.rl is not None and not fits(changed):
-            rows = largest(recipe, fits, lambda r, n: with_rl(r, sampler_rows=max(n, 1)), recipe.rl.sampler_rows)
+            rows = largest(recipe, fits, _with_rows, recipe.rl.sampler_rows)
             changed = with_rl(recipe, sampler_rows=max(rows, 1))
             more.append(f"rl.sampler_rows: {max(rows, 1)}")
         if fits(changed):
@@ -130,7 +130,7 @@ def _counts(machine: Machine) -> list[int]:
 def _with_budget(recipe: Recipe, tokens: int) -> Recipe:
     for section in ("rl", "sft"):
         if getattr(recipe, section) is not None:
-            recipe = _WITH[section](recipe, max(tokens, 1))
+            recipe = _WITH[section](recipe, tokens)
     return recipe
 
 
@@ -138,12 +138,16 @@ def _with_response(recipe: Recipe, tokens: int) -> Recipe:
     return with_rl(recipe, max_response_tokens=max(tokens, 1))
 
 
+def _with_rows(recipe: Recipe, rows: int) -> Recipe:
+    return with_rl(recipe, sampler_rows=max(rows, 1))
+
+
 def _rl_budget(recipe: Recipe, tokens: int) -> Recipe:
-    return with_rl(recipe, micro_batch_tokens=tokens)
+    return with_rl(recipe, micro_batch_tokens=max(tokens, 1))
 
 
 def _sft_budget(recipe: Recipe, tokens: int) -> Recipe:
-    return with_sft(recipe, micro_batch_tokens=tokens)
+    return with_sft(recipe, micro_batch_tokens=max(tokens, 1))
 
 
 _WITH = {"rl": _rl_budget, "sft": _sft_budget}

@@ -1,4 +1,4 @@
-"""What a stage of a recipe asks of the machine at its worst: the longest prompts, and responses that reach their limit."""
+"""What a stage of a recipe asks of the machine at its worst: longest prompts, and responses that reach their limit."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -73,8 +73,9 @@ def layer_bytes(setup: Setup) -> int:
     """Bytes that one layer keeps for its backward, a token.
 
     RMS norms compute in float32: of each, its input, the normed value and the output are kept; in float32 as
-    12 H, in bfloat16 as 4 H + 2 H + 2 H. Attention keeps rotated queries, keys, values, output and log-normalisers, and
-    where heads are normalised, of both norms the input and the normed value. The MLP keeps gate, its SiLU, up, and product.
+    12 H, in bfloat16 as 4 H + 2 H + 2 H. Attention keeps rotated queries, keys, values, output and log-normalisers,
+    and where heads are normalised, of both norms the input and the normed value. The MLP keeps gate, its SiLU, up, and
+    the product of both.
     """
     shape, b = setup.shape, setup.number
     width = shape.query_width + shape.kv_width

@@ -10,7 +10,7 @@ from gppo.plan.load import SampleLoad
 from gppo.plan.machine import Machine
 from gppo.plan.shape import ModelShape
 
-#: Bytes that a response token takes in a saved rollout: number, three log-probabilities or entropies, coefficient, text.
+#: Bytes that a response token takes in a saved rollout: number, log-probabilities, entropy, coefficient, text.
 ROLLOUT_BYTES = 24
 
 
