@@ -295,8 +295,10 @@ def plan(
 
 
 @app.command()
-def doctor() -> None:
-    """Look at this machine: versions, devices, and which isolation the sandbox has here and why.
+def doctor(
+    folder: Annotated[Path, typer.Option("--run", metavar="FOLDER", help="Where runs will be kept.")] = Path("runs"),
+) -> None:
+    """Look at this machine: versions, devices, engines, the sandbox's isolation and why, disk, memory and limits.
 
     Exit status 1 where something needs to be done.
     """
@@ -304,7 +306,7 @@ def doctor() -> None:
 
     from gppo.cli.doctor import examine, findings_table
 
-    findings = examine()
+    findings = examine(folder)
     Console().print(findings_table(findings))
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)

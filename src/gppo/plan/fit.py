@@ -45,7 +45,7 @@ def advice(found: Plan) -> list[str]:
     """One sentence for each change that makes the recipe fit, or that helps most where no change alone does."""
     if found.fits:
         return []
-    recipe, machine = found.recipe, found.machine
+    machine = found.machine
     enough: list[str] = []
     helps: list[str] = []
     for sentence, changed in _changes(found):
