@@ -6,7 +6,7 @@ import pytest
 import yaml
 from test_cli_light import COMMAND, loaded_by
 
-QWEN = {"path": "Qwen/Qwen3-8B-Base", "dtype": "bfloat16", "max_context": 32_768}
+QWEN = {"path": "Qwen/Qwen3-8B-Base", "dtype": "bfloat16", "max_context": 32_768, "gradient_checkpointing": True}
 
 
 def test_the_command_needs_no_torch_and_says_whether_it_fits(tmp_path):
