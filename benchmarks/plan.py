@@ -12,6 +12,7 @@ difference. Prints a table and one line of JSON.
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -195,6 +196,7 @@ def measure(path: Path) -> dict[str, int]:
 
 def run(path: Path, *, live: bool) -> dict[str, int]:
     """The case in a fresh process; ``live``: with every larger tensor in pages of its own, so that no hole is kept."""
+    shutil.rmtree(path.parent / "run", ignore_errors=True)  # a run that is there would only go on
     environment = os.environ | ({"MALLOC_MMAP_THRESHOLD_": str(1 << 18)} if live else {})
     command = [sys.executable, __file__, "--measure", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
