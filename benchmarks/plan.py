@@ -57,6 +57,11 @@ CASES: dict[str, tuple[int, dict[str, Any], dict[str, Any]]] = {
         },
         {**RL, "max_prompt_tokens": 32, "max_response_tokens": 64, "micro_batch_tokens": 568},
     ),
+    "mixed precision": (
+        512,
+        {"tiny": {"hidden_size": 256, "layers": 8, "heads": 4, "kv_heads": 4}, "dtype": "mixed"},
+        {**RL, "max_prompt_tokens": 32, "max_response_tokens": 64, "micro_batch_tokens": 568},
+    ),
     "long responses in pairs": (
         24,
         {"tiny": {"hidden_size": 192, "layers": 6, "heads": 6, "kv_heads": 6}},

@@ -30,13 +30,22 @@ def test_parameters_by_hand():
 
 def test_what_a_layer_keeps_by_hand():
     # float32: norms 2*3*8, head norms 2*(8+4), q 8, k 4, v 4, out 8, MLP 4*24; and two log-normalisers.
-    assert layer_bytes(Setup(SMALL, 4)) == 4 * (48 + 24 + 24 + 96) + 8
+    assert layer_bytes(Setup(SMALL, 4, 4)) == 4 * (48 + 24 + 24 + 96) + 8
     # bfloat16: norms 2*8 bytes a channel, head norms 6, the rest 2.
-    assert layer_bytes(Setup(SMALL, 2)) == 16 * 8 + 6 * 12 + 2 * 24 + 2 * 96 + 8
+    assert layer_bytes(Setup(SMALL, 2, 2)) == 16 * 8 + 6 * 12 + 2 * 24 + 2 * 96 + 8
+
+
+def test_mixed_precision_keeps_wide_norms_and_a_low_copy_of_the_weights():
+    mixed, low = Setup(SMALL, 4, 2), Setup(SMALL, 2, 2)
+    assert layer_bytes(mixed) == layer_bytes(low) + 10 * 8
+    assert updating(mixed, LOAD)["weights"] == (4 + 2) * SMALL.parameters
+    assert updating(mixed, LOAD)["optimizer"] == 2 * 4 * SMALL.parameters
+    load = SampleLoad(rows=3, slots=9, columns=21, prompts=1, prompt_tokens=4, responses=3)
+    assert decoding(mixed, load)["KV cache"] == decoding(low, load)["KV cache"]
 
 
 def test_checkpointing_keeps_inputs_and_one_layer():
-    whole = Setup(SMALL, 4)
+    whole = Setup(SMALL, 4, 4)
     again = replace(whole, checkpointing=True)
     layer, last, backward = layer_bytes(whole), 96, 4 * (48 + 16)
     assert activation_bytes(whole, 100) == 100 * (2 * layer + last)
@@ -45,14 +54,14 @@ def test_checkpointing_keeps_inputs_and_one_layer():
 
 def test_the_head_by_hand():
     # One chunk: three float32 of 90 x 10; the weight's gradient; hidden states and theirs.
-    assert head_bytes(Setup(SMALL, 4), LOAD) == 90 * 10 * 12 + 80 * 4 + 2 * 90 * 8 * 4
+    assert head_bytes(Setup(SMALL, 4, 4), LOAD) == 90 * 10 * 12 + 80 * 4 + 2 * 90 * 8 * 4
     # 2^24 // 2^20 rows make a chunk, so there are several: four float32 of 16 rows.
-    wide = Setup(replace(SMALL, vocabulary=1 << 20), 4)
+    wide = Setup(replace(SMALL, vocabulary=1 << 20), 4, 4)
     assert head_bytes(wide, LOAD) == 16 * (1 << 20) * 16 + (8 << 20) * 4 + 2 * 90 * 8 * 4
 
 
 def test_gradients_are_there_during_later_passes_only():
-    setup = Setup(SMALL, 4)
+    setup = Setup(SMALL, 4, 4)
     one, two = updating(setup, LOAD), updating(setup, replace(LOAD, passes=2))
     assert two["gradients"] >= setup.weights > one["gradients"]
     assert one["optimizer"] == 2 * one["weights"] == 2 * 4 * SMALL.parameters
@@ -61,11 +70,11 @@ def test_gradients_are_there_during_later_passes_only():
 def test_the_cache_by_hand():
     load = SampleLoad(rows=3, slots=9, columns=21, prompts=1, prompt_tokens=4, responses=3)
     # Two layers, keys and values, one head of 4, float32; and half of one layer's keys while it grows.
-    assert decoding(Setup(SMALL, 4), load)["KV cache"] == 9 * 21 * (2 * 2 * 4 * 4) + 9 * 21 * 4 * 4 // 2
+    assert decoding(Setup(SMALL, 4, 4), load)["KV cache"] == 9 * 21 * (2 * 2 * 4 * 4) + 9 * 21 * 4 * 4 // 2
 
 
 def test_sharding_divides_what_is_held():
-    held = updating(replace(Setup(SMALL, 2, device="cuda"), ranks=4), LOAD)
+    held = updating(replace(Setup(SMALL, 2, 2, device="cuda"), ranks=4), LOAD)
     assert held["weights"] == SMALL.parameters * 2 // 4
     assert held["optimizer"] == SMALL.parameters * 2 * 2 // 4
 

@@ -67,7 +67,10 @@ def _changes(found: Plan) -> Iterator[tuple[str, Recipe]]:
         return plan(changed, machine).fits
 
     if recipe.model.dtype == "float32":
-        yield "set model.dtype: bfloat16", with_model(recipe, dtype="bfloat16")
+        yield "set model.dtype: mixed", with_model(recipe, dtype="mixed")
+    if recipe.model.dtype != "bfloat16":
+        lost = "updates below a 256th of a weight are lost"
+        yield f"set model.dtype: bfloat16 ({lost})", with_model(recipe, dtype="bfloat16")
     if not recipe.model.gradient_checkpointing:
         again = "layers then compute their activations again, about a third longer"
         yield f"set model.gradient_checkpointing: true ({again})", with_model(recipe, gradient_checkpointing=True)
@@ -99,7 +102,7 @@ def _together(found: Plan) -> list[str]:
     """Where no single key is enough: all that lose nothing but time, then fewer rows, then more devices."""
     recipe, keys = found.recipe, list[str]()
     if recipe.model.dtype == "float32":
-        recipe, keys = with_model(recipe, dtype="bfloat16"), [*keys, "model.dtype: bfloat16"]
+        recipe, keys = with_model(recipe, dtype="mixed"), [*keys, "model.dtype: mixed"]
     if not recipe.model.gradient_checkpointing:
         recipe = with_model(recipe, gradient_checkpointing=True)
         keys.append("model.gradient_checkpointing: true")

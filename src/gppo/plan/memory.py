@@ -44,7 +44,8 @@ class Setup:
 
     Args:
         shape: of the model.
-        number: bytes of a weight.
+        number: bytes of a weight, of its gradient and of each of its moments.
+        product: bytes of what products are made of; fewer than ``number`` in mixed precision.
         checkpointing: whether layers recompute their activations.
         device: "cpu" or "cuda".
         ranks: GPUs over which FSDP2 shards; 1 is measured, more is an estimate.
@@ -53,6 +54,7 @@ class Setup:
 
     shape: ModelShape
     number: int
+    product: int
     checkpointing: bool = False
     device: str = "cpu"
     ranks: int = 1
@@ -68,6 +70,16 @@ class Setup:
         """Bytes of the embedding, and of the head."""
         return self.shape.matrix * self.number
 
+    @property
+    def mixed(self) -> bool:
+        """Whether weights are wider than products."""
+        return self.number > self.product
+
+    @property
+    def low_copy(self) -> int:
+        """Bytes of the weights in the precision of products, where that is another."""
+        return self.shape.parameters * self.product if self.mixed else 0
+
 
 def layer_bytes(setup: Setup) -> int:
     """Bytes that one layer keeps for its backward, a token.
@@ -75,11 +87,11 @@ def layer_bytes(setup: Setup) -> int:
     RMS norms compute in float32: of each, its input, the normed value and the output are kept; in float32 as
     12 H, in bfloat16 as 4 H + 2 H + 2 H. Attention keeps rotated queries, keys, values, output and log-normalisers,
     and where heads are normalised, of both norms the input and the normed value. The MLP keeps gate, its SiLU, up, and
-    the product of both.
+    the product of both. In mixed precision a norm keeps 8 H of float32, and each projection its own copy of its input.
     """
-    shape, b = setup.shape, setup.number
+    shape, b = setup.shape, setup.product
     width = shape.query_width + shape.kv_width
-    norms = 2 * (3 * b if b == 4 else 8) * shape.hidden
+    norms = (26 if setup.mixed else 24 if b == 4 else 16) * shape.hidden
     heads = (2 * b if b == 4 else 6) * width if shape.head_norms else 0
     attention = b * (width + shape.kv_width + shape.query_width) + 4 * shape.heads
     return norms + heads + attention + 4 * b * shape.intermediate
@@ -92,16 +104,15 @@ def backward_bytes(setup: Setup) -> int:
     room for one; and the gradients of the residual stream and of the norm.
     """
     shape = setup.shape
-    return setup.number * (2 * shape.intermediate + 2 * shape.hidden)
+    return 2 * setup.product * shape.intermediate + 2 * setup.number * shape.hidden
 
 
 def activation_bytes(setup: Setup, tokens: int) -> int:
     """Bytes of activations when the backward begins."""
-    shape, b = setup.shape, setup.number
-    layer = layer_bytes(setup)
-    last = (12 if b == 4 else 8) * shape.hidden
+    shape, layer = setup.shape, layer_bytes(setup)
+    last = _last_norm(setup)
     if setup.checkpointing:  # each layer's input; one layer at a time in full
-        return tokens * (shape.layers * b * shape.hidden + last + layer + backward_bytes(setup))
+        return tokens * (shape.layers * setup.number * shape.hidden + last + layer + backward_bytes(setup))
     return tokens * (shape.layers * layer + last)
 
 
@@ -110,13 +121,14 @@ def head_bytes(setup: Setup, load: UpdateLoad) -> int:
 
     Of a chunk there are logits, their exponentials and the products of both, in float32; while the second chunk is
     made, what became of the first one still exists.
-    The weight's gradient adds up in float32; a bfloat16 product is added to it, which on a CPU takes a float32 copy.
+    The weight's gradient adds up in float32; a bfloat16 product is added to it, which on a CPU takes a float32 copy; in
+    mixed precision the weight itself is copied too.
     """
-    shape, b = setup.shape, setup.number
+    shape, b = setup.shape, setup.product
     rows = min(load.learned, chunk_rows(shape.vocabulary))
     several = load.learned > rows
     per_logit = (16 if several else 12) if b == 4 else (18 if several else 12)
-    sums = 4 if b == 4 else (10 if setup.device == "cpu" else 6)
+    sums = 4 if b == 4 else (10 if setup.device == "cpu" else 6) + (2 if setup.mixed else 0)
     return rows * shape.vocabulary * per_logit + shape.matrix * sums + 2 * load.learned * shape.hidden * b
 
 
@@ -133,7 +145,7 @@ def updating(setup: Setup, load: UpdateLoad) -> dict[str, int]:
     at_head = {"gradients": before, "activations": kept, "logits chunk": head_bytes(setup, load)}
     if setup.checkpointing:
         at_head["activations"] -= load.tokens * (layer_bytes(setup) + backward_bytes(setup))
-    last = load.tokens * (12 if setup.number == 4 else 8) * shape.hidden
+    last = load.tokens * _last_norm(setup)
     below = max(before, setup.matrix // ranks) + (setup.matrix if load.passes > 1 else 0)
     in_layers = {
         "gradients": below,
@@ -143,18 +155,26 @@ def updating(setup: Setup, load: UpdateLoad) -> dict[str, int]:
     at_end = {"gradients": gradients + embedding - (0 if load.passes > 1 else setup.matrix)}
     moments = [at_head, in_layers, at_end]
     if ranks > 1:  # whole layers and matrices are gathered, and their gradients until they are scattered
-        layer = shape.layer_parameters * setup.number
-        whole = (1 if shape.tied else 2) * setup.matrix
+        layer = shape.layer_parameters * setup.product
+        whole = (1 if shape.tied else 2) * shape.matrix * setup.product
         for moment in moments:
             moment["gathered"] = 3 * layer + 2 * whole
     peak = max(moments, key=lambda moment: sum(moment.values()))
     peak["gradients"] += peak.pop("gathered", 0)
-    return _held(setup) | peak
+    held = _held(setup)
+    # Autograd keeps the copies that autocast makes of the weights; with several GPUs they are counted as gathered.
+    held["weights"] += setup.low_copy if ranks == 1 else 0
+    return held | peak
+
+
+def _last_norm(setup: Setup) -> int:
+    """Bytes a token of the norm before the head: input, normed value, output."""
+    return (12 if setup.number == 4 else 8) * setup.shape.hidden
 
 
 def decoding(setup: Setup, load: SampleLoad) -> dict[str, int]:
     """Parts at the peak of sampling: the cache, the prompts' own keys and values, a step's logits and scores."""
-    shape, b = setup.shape, setup.number
+    shape, b = setup.shape, setup.product
     token = 2 * shape.layers * shape.kv_width * b
     cache = load.slots * load.columns * token
     grows = load.slots * load.columns * shape.kv_width * b // 2  # one layer's old keys, while the cache doubles
@@ -165,10 +185,12 @@ def decoding(setup: Setup, load: SampleLoad) -> dict[str, int]:
     # In a prefill nothing is kept but keys and values; a layer's MLP is what is widest.
     pass_tokens = min(prompts, max(PREFILL_TOKENS, load.prompt_tokens))
     prefill = pass_tokens * b * (2 * shape.hidden + 3 * shape.intermediate)
-    held = prompts * token + load.prompts * shape.vocabulary * b
-    parts = {"KV cache": cache + grows, "decoding": held + max(step, prefill)}
-    whole = setup.weights - setup.weights // setup.ranks  # a copy that is not sharded decodes
-    return _held(setup) | parts | {"weights": setup.weights // setup.ranks + whole}
+    sources = prompts * token + load.prompts * shape.vocabulary * b
+    parts = {"KV cache": cache + grows, "decoding": sources + max(step, prefill)}
+    held = _held(setup)
+    # Mixed precision decodes with a copy in that of products; sharded weights with one that is whole.
+    held["weights"] += setup.low_copy if setup.mixed else setup.weights - held["weights"]
+    return held | parts
 
 
 def _held(setup: Setup) -> dict[str, int]:
@@ -187,7 +209,7 @@ def host_parts(setup: Setup, tokens: int) -> dict[str, int]:
 
 def holes(setup: Setup, load: UpdateLoad, parts: Mapping[str, int]) -> int:
     """What the allocator of a CPU keeps beyond what is alive, after an update with these parts."""
-    widest = load.tokens * setup.shape.intermediate * setup.number
+    widest = load.tokens * setup.shape.intermediate * setup.product
     moving = parts.get("activations", 0) + parts.get("gradients", 0)
     return round(HEAP_HOLES * moving) if widest < HEAP_LARGEST else 0
 

@@ -131,7 +131,7 @@ def plan(recipe: Recipe, machine: Machine, *, mean_length: float = 0.5, price: f
     shape = shape_of(recipe.model)
     stages: list[StagePlan] = []
     disk: dict[str, int] = {}
-    checkpoint = checkpoint_bytes(shape, BYTES[recipe.model.dtype])
+    checkpoint = checkpoint_bytes(shape, BYTES[recipe.model.dtype][0])
     if recipe.sft is not None:
         stages.append(_sft(recipe, shape, machine, mean_length))
         disk["SFT checkpoints"] = checkpoint * (recipe.sft.keep_checkpoints + 1)
@@ -148,7 +148,7 @@ def plan(recipe: Recipe, machine: Machine, *, mean_length: float = 0.5, price: f
 def _setup(recipe: Recipe, shape: ModelShape, machine: Machine, *, reference: bool) -> Setup:
     model = recipe.model
     return Setup(
-        shape, BYTES[model.dtype], model.gradient_checkpointing, machine.device, machine.count, reference=reference
+        shape, *BYTES[model.dtype], model.gradient_checkpointing, machine.device, machine.count, reference=reference
     )
 
 
@@ -195,7 +195,7 @@ def _rl(recipe: Recipe, stage: ResolvedStage, shape: ModelShape, machine: Machin
     length = stage.max_response_tokens * mean_length
     work = rl_work(
         shape,
-        setup.number,
+        setup.product,
         sample,
         length,
         stage.group_size,

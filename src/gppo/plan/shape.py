@@ -11,8 +11,8 @@ from gppo.types import UserError
 
 #: Tokens of the byte-level tokenizer.
 BYTE_VOCABULARY = 263
-#: Bytes of a number.
-BYTES = {"float32": 4, "bfloat16": 2}
+#: Bytes of a weight, and of a number that products are made of.
+BYTES = {"float32": (4, 4), "bfloat16": (2, 2), "mixed": (4, 2)}
 
 
 @dataclass(frozen=True, slots=True)

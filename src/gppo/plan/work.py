@@ -70,7 +70,7 @@ def rl_work(
 
     Args:
         shape: of the model.
-        number: bytes of a weight.
+        number: bytes of what products are made of.
         sample: of one device.
         length: tokens of a response on average.
         group: responses of a prompt.
