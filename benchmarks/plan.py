@@ -95,7 +95,7 @@ def recipe_of(name: str, folder: Path) -> Path:
     words = tokens["model"]["vocab"]
     words |= {f"<{i}>": i for i in range(len(words), vocabulary)}
     (folder / "tokenizer.json").write_text(json.dumps(tokens))
-    content: dict[str, Any] = {"name": "plan", "run_dir": str(folder / "run"), "device": "cpu", "threads": 2}
+    content: dict[str, Any] = {"name": "plan", "run_dir": str(folder / "run"), "device": "cpu", "threads": 1}
     if "batch_size" in work:
         context = work["max_length"]
         content["sft"] = {"data": "none", "steps": 2, "save_every": 1, **work}
@@ -202,7 +202,7 @@ def measure(path: Path) -> dict[str, int]:
 def run(path: Path, *, live: bool) -> dict[str, int]:
     """The case in a fresh process; ``live``: with every larger tensor in pages of its own, so that no hole is kept."""
     shutil.rmtree(path.parent / "run", ignore_errors=True)  # a run that is there would only go on
-    environment = os.environ | ({"MALLOC_MMAP_THRESHOLD_": str(1 << 18)} if live else {})
+    environment = os.environ | {"OMP_NUM_THREADS": "1"} | ({"MALLOC_MMAP_THRESHOLD_": str(1 << 18)} if live else {})
     command = [sys.executable, __file__, "--measure", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:

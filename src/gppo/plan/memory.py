@@ -33,7 +33,7 @@ RECORD_BYTES = 150
 CPU_PROCESS = 48 << 20
 #: glibc's heap keeps holes between tensors that come and go: share of activations and gradients, measured by
 #: ``benchmarks/plan.py`` beside the same runs without such a heap. Tensors of 32 MiB and more never lie in it.
-HEAP_HOLES, HEAP_LARGEST = 0.45, 32 << 20
+HEAP_HOLES, HEAP_LARGEST = 0.4, 32 << 20
 #: On a GPU: CUDA's context and workspaces. Assumed.
 GPU_PROCESS = 1 << 30
 
