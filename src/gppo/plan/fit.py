@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gppo.config import Recipe
+from gppo.config import Recipe, require
 from gppo.plan.machine import Machine
 from gppo.plan.planner import Plan, largest, on, plan, with_model, with_rl, with_sft
 
@@ -28,7 +28,7 @@ class Room:
 def room(found: Plan) -> Room:
     """The largest micro-batch and the longest response that fit."""
     recipe, machine = found.recipe, found.machine
-    context = recipe.model.max_context or found.shape.context
+    context = require(recipe, "model").max_context or found.shape.context
 
     def fits(changed: Recipe) -> bool:
         return plan(changed, machine).fits
@@ -66,12 +66,12 @@ def _changes(found: Plan) -> Iterator[tuple[str, Recipe]]:
     def fits(changed: Recipe) -> bool:
         return plan(changed, machine).fits
 
-    if recipe.model.dtype == "float32":
+    if require(recipe, "model").dtype == "float32":
         yield "set model.dtype: mixed", with_model(recipe, dtype="mixed")
-    if recipe.model.dtype != "bfloat16":
+    if require(recipe, "model").dtype != "bfloat16":
         lost = "updates below a 256th of a weight are lost"
         yield f"set model.dtype: bfloat16 ({lost})", with_model(recipe, dtype="bfloat16")
-    if not recipe.model.gradient_checkpointing:
+    if not require(recipe, "model").gradient_checkpointing:
         again = "layers then compute their activations again, about a third longer"
         yield f"set model.gradient_checkpointing: true ({again})", with_model(recipe, gradient_checkpointing=True)
     if recipe.rl is not None:
@@ -101,9 +101,9 @@ def _changes(found: Plan) -> Iterator[tuple[str, Recipe]]:
 def _together(found: Plan) -> list[str]:
     """Where no single key is enough: all that lose nothing but time, then fewer rows, then more devices."""
     recipe, keys = found.recipe, list[str]()
-    if recipe.model.dtype == "float32":
+    if require(recipe, "model").dtype == "float32":
         recipe, keys = with_model(recipe, dtype="mixed"), [*keys, "model.dtype: mixed"]
-    if not recipe.model.gradient_checkpointing:
+    if not require(recipe, "model").gradient_checkpointing:
         recipe = with_model(recipe, gradient_checkpointing=True)
         keys.append("model.gradient_checkpointing: true")
     machine = found.machine

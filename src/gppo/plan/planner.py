@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from gppo.config import Recipe, ResolvedStage
+from gppo.config import Recipe, ResolvedStage, require
 from gppo.plan.load import UpdateLoad, rl_update, sampling, sft_update
 from gppo.plan.machine import Machine
 from gppo.plan.memory import (
@@ -128,10 +128,10 @@ def plan(recipe: Recipe, machine: Machine, *, mean_length: float = 0.5, price: f
     """
     if recipe.sft is None and recipe.rl is None:
         raise UserError(f"recipe '{recipe.name}' has neither an sft nor an rl section: there is nothing to plan")
-    shape = shape_of(recipe.model)
+    shape = shape_of(require(recipe, "model"))
     stages: list[StagePlan] = []
     disk: dict[str, int] = {}
-    checkpoint = checkpoint_bytes(shape, BYTES[recipe.model.dtype][0])
+    checkpoint = checkpoint_bytes(shape, BYTES[require(recipe, "model").dtype][0])
     if recipe.sft is not None:
         stages.append(_sft(recipe, shape, machine, mean_length))
         disk["SFT checkpoints"] = checkpoint * (recipe.sft.keep_checkpoints + 1)
@@ -146,7 +146,7 @@ def plan(recipe: Recipe, machine: Machine, *, mean_length: float = 0.5, price: f
 
 
 def _setup(recipe: Recipe, shape: ModelShape, machine: Machine, *, reference: bool) -> Setup:
-    model = recipe.model
+    model = require(recipe, "model")
     return Setup(
         shape, *BYTES[model.dtype], model.gradient_checkpointing, machine.device, machine.count, reference=reference
     )
@@ -154,7 +154,7 @@ def _setup(recipe: Recipe, shape: ModelShape, machine: Machine, *, reference: bo
 
 def _packed(recipe: Recipe, machine: Machine) -> bool:
     """A GPU's packed attention needs half precision; else rows are padded."""
-    return machine.device == "cpu" or recipe.model.dtype != "float32"
+    return machine.device == "cpu" or require(recipe, "model").dtype != "float32"
 
 
 def _phases(
@@ -171,8 +171,7 @@ def _phases(
 
 
 def _sft(recipe: Recipe, shape: ModelShape, machine: Machine, mean_length: float) -> StagePlan:
-    config, model = recipe.sft, recipe.model
-    assert config is not None
+    config, model = require(recipe, "sft"), require(recipe, "model")
     setup = _setup(recipe, shape, machine, reference=False)
     longest = min(config.max_length, model.max_context or shape.context)
     load = sft_update(config, longest, packed=_packed(recipe, machine), ranks=machine.count)
@@ -184,8 +183,7 @@ def _sft(recipe: Recipe, shape: ModelShape, machine: Machine, mean_length: float
 
 
 def _rl(recipe: Recipe, stage: ResolvedStage, shape: ModelShape, machine: Machine, mean_length: float) -> StagePlan:
-    config, model = recipe.rl, recipe.model
-    assert config is not None
+    config, model = require(recipe, "rl"), require(recipe, "model")
     setup = _setup(recipe, shape, machine, reference=config.kl.beta > 0)
     load = rl_update(stage, config, packed=_packed(recipe, machine), ranks=machine.count)
     sample = sampling(stage, config, model, machine.device, ranks=machine.count)
@@ -237,7 +235,7 @@ def with_sft(recipe: Recipe, **changed: object) -> Recipe:
 
 def with_model(recipe: Recipe, **changed: object) -> Recipe:
     """The recipe with keys of model changed."""
-    return recipe.model_copy(update={"model": recipe.model.model_copy(update=changed)})
+    return recipe.model_copy(update={"model": require(recipe, "model").model_copy(update=changed)})
 
 
 def on(machine: Machine, count: int) -> Machine:

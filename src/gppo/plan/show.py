@@ -7,6 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from gppo.config import require
 from gppo.plan.fit import Room
 from gppo.plan.memory import PARTS
 from gppo.plan.planner import Plan, StagePlan
@@ -101,7 +102,7 @@ def duration(seconds: float) -> str:
 def _head(plan: Plan) -> Iterator[str]:
     machine, shape = plan.machine, plan.shape
     yield (
-        f"{plan.recipe.name}: {shape.parameters / 1e9:.2f}B parameters in {plan.recipe.model.dtype}, on "
+        f"{plan.recipe.name}: {shape.parameters / 1e9:.2f}B parameters in {require(plan.recipe, 'model').dtype}, on "
         f"{machine.count} x {machine.name} with {size(machine.memory)} each"
     )
     if not shape.known:
@@ -184,6 +185,10 @@ def _assumptions(plan: Plan) -> Iterator[str]:
         f"Time assumes {low:.0%} to {high:.0%} of {machine.flops / 1e12:.3g} TFLOP/s and, for decoding, {slow:.0%} to "
         f"{fast:.0%} of {machine.bandwidth / 1e12:.3g} TB/s a device ({machine.assumed})."
     )
+    if require(plan.recipe, "model").lora is not None:
+        yield "model.lora is not planned yet: this is what training every weight would need, which is more."
+    if plan.recipe.rl is not None and plan.recipe.rl.sampler == "vllm":
+        yield "vLLM is not planned: sampling is shown as this process would do it; vLLM takes vllm.memory_share."
     if machine.device == "cuda":
         yield "The model of memory was measured on CPUs; on GPUs it is an estimate."
     if machine.count > 1:
