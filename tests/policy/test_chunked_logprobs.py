@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from gppo.policy import chunked_logprobs, single_pass_logprobs
-from gppo.policy import logprobs as module
+from gppo.sizes import chunks
 
 TOKENS, HIDDEN = 61, 16
 
@@ -45,7 +45,7 @@ def _relative(got: list[Tensor], expected: list[Tensor]) -> float:
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize(("vocabulary", "elements"), [(37, 1), (37, 37 * 20), (5000, 5000 * 20), (5000, 1 << 23)])
 def test_both_paths_equal_naive_autograd(monkeypatch, vocabulary, elements, bias, temperature, dtype):
-    monkeypatch.setattr(module, "CHUNK_ELEMENTS", elements)
+    monkeypatch.setattr(chunks, "CHUNK_ELEMENTS", elements)
     hidden, weight, offset, targets, c = _head(vocabulary, bias=bias, dtype=dtype)
     leaves = (hidden, weight, offset)
     tolerance = 1e-6 if dtype == torch.float32 else 1e-13
@@ -74,7 +74,7 @@ def test_both_paths_equal_naive_autograd(monkeypatch, vocabulary, elements, bias
 
 
 def test_chunks_cover_every_token_once_and_in_order(monkeypatch):
-    monkeypatch.setattr(module, "CHUNK_ELEMENTS", 37 * 20)
+    monkeypatch.setattr(chunks, "CHUNK_ELEMENTS", 37 * 20)
     hidden, weight, _, targets, c = _head(37, bias=False)
     seen = []
 

@@ -17,8 +17,8 @@ from gppo.policy import segments as segments_module
 from gppo.policy.attention import PACKED, CannotPackError, packed_attention
 from gppo.policy.layout import layout_of
 from gppo.policy.memory import with_checkpointing
-from gppo.policy.packing import pack_responses
 from gppo.policy.segments import VarlenPart
+from gppo.sizes import pack_responses
 
 #: Lengths of the responses to each prompt.
 GROUPS = {

@@ -3,8 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gppo.policy import micro_batches
-from gppo.policy.packing import pack_masked, pack_responses, packed_micro_batches
+from gppo.sizes import micro_batches, pack_masked, pack_responses, packed_micro_batches
 
 
 @given(st.lists(st.integers(1, 50), max_size=40), st.integers(1, 200))

@@ -15,8 +15,8 @@ from gppo.objectives import (
     token_coefficients,
     token_norms,
 )
-from gppo.policy import Policy, micro_batches
-from gppo.policy import logprobs as logprobs_module
+from gppo.policy import Policy
+from gppo.sizes import chunks, micro_batches
 from gppo.types import Batch
 
 ROWS = np.arange(6)
@@ -107,7 +107,7 @@ def test_every_objective_equals_naive_autograd(monkeypatch, name, tied, dtype):
     assert policy.unfused_reason is None
     old_BT = _old_logprobs(policy, batch, 1.0, _spread(name))
     for elements, split in [(1 << 23, "whole"), (1, "by length")]:
-        monkeypatch.setattr(logprobs_module, "CHUNK_ELEMENTS", elements)
+        monkeypatch.setattr(chunks, "CHUNK_ELEMENTS", elements)
         got = _our_gradient(policy, batch, name, old_BT, 1.0, SPLITS[split])
         _assert_exact(policy, batch, name, got, old_BT, 1.0)
 

@@ -7,11 +7,11 @@ from tiny_models import tiny_model, tiny_policy
 from torch import nn
 
 from gppo.policy import Policy
-from gppo.rollout.local import decoders
 from gppo.rollout.local.decoders import FamilyDecoder, TransformersDecoder
 from gppo.rollout.local.family import in_family, logits_after, shape_of
 from gppo.rollout.local.prefill import first_logits, prefill
 from gppo.rollout.local.steps import Steps
+from gppo.sizes import chunks
 from gppo.types import SamplingSettings, UserError
 
 LENGTHS = (1, 17, 6)  # of the prompts
@@ -141,7 +141,7 @@ def _worst(policy: Policy, way: str, leave_at: int | None = 9) -> float:
 @pytest.mark.parametrize("way", ["sums", "products"])
 @pytest.mark.parametrize("name", FAMILY)
 def test_our_own_step_equals_the_full_forward(name, way, monkeypatch):
-    monkeypatch.setattr(decoders, "ROOM", 4)  # the cache grows on the way
+    monkeypatch.setattr(chunks, "ROOM", 4)  # the cache grows on the way
     family, options = FAMILY[name]
     policy = tiny_policy(family, **options)
     assert in_family(policy)
@@ -185,7 +185,7 @@ def test_the_cache_follows_real_lengths_not_the_longest_possible():
     uniforms = np.full((1, 4), 0.5)
     for t in range(0, 200, 4):
         decoder.run(np.array([1]), np.array([17 + t]), uniforms)
-        assert 17 + t + 4 < decoder.cache.keys[0].shape[2] <= 2 * (17 + t + 4) + decoders.ROOM
+        assert 17 + t + 4 < decoder.cache.keys[0].shape[2] <= 2 * (17 + t + 4) + chunks.ROOM
     bounded = FamilyDecoder(policy, 1, 21, SamplingSettings(), steps)
     bounded.admit(np.array([0]), [source])
     bounded.run(np.array([1]), np.array([17]), uniforms)

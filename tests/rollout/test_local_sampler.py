@@ -57,6 +57,18 @@ def test_sampled_logprobs_are_the_policys(family, temperature):
         assert np.abs(rollout.sampled_logprobs - _logprobs(policy, rollout, temperature)).max() < 1e-5
 
 
+def test_nothing_keeps_the_cache_when_sampling_has_ended():
+    sampler = LocalSampler(_policy())
+    sampler.generate(_requests(), SETTINGS, seed=0, step=0)
+    [steps] = sampler._steps.values()
+
+    def capture(_: Rollout) -> None:
+        steps._graphs[8, 64] = None  # as a GPU leaves one, which holds the cache that it was captured on
+
+    sampler.generate(_requests(), SETTINGS, seed=0, step=1, on_finished=capture)
+    assert not steps._graphs
+
+
 def test_rollouts_come_in_the_order_asked_for():
     requests = [Request("b", np.array([1, 2]), (4, 0)), Request("a", np.array([3]), (1,))]
     groups = _generate(_policy(), requests)

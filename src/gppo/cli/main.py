@@ -333,8 +333,49 @@ def export(
 
 
 @app.command()
-def doctor() -> None:
-    """Look at this machine: versions, devices, and which isolation the sandbox has here and why.
+def plan(
+    recipe_file: RecipeFile,
+    gpus: Annotated[
+        str | None, typer.Option(metavar="8xH100-80", help="Plan for such GPUs; without it, for this machine.")
+    ] = None,
+    price: Annotated[float | None, typer.Option(help="Of one device for an hour, in any currency.", min=0)] = None,
+    mean_length: Annotated[
+        float,
+        typer.Option(help="Share of the longest length that is reached on average; for time.", min=0, max=1),
+    ] = 0.5,
+    as_json: Annotated[bool, typer.Option("--json", help="One line of JSON: bytes and seconds.")] = False,
+    overrides: Overrides = None,
+) -> None:
+    """What a run will need before it starts: memory by part, time, disk, price, and what to change where it won't fit.
+
+    Needs neither torch nor weights: the model's shape comes from its config.json. Exit status 1 where it does not fit.
+    """
+    import json
+
+    from rich.console import Console
+
+    from gppo.config import load_recipe
+    from gppo.plan import advice, here, room, show
+    from gppo.plan import gpus as gpus_of
+    from gppo.plan import plan as plan_of
+
+    recipe = load_recipe(recipe_file, overrides or [])
+    machine = gpus_of(gpus) if gpus else here(recipe.device)
+    found = plan_of(recipe, machine, mean_length=mean_length, price=price)
+    fitting, changes = room(found), advice(found)
+    if as_json:
+        typer.echo(json.dumps(show.as_json(found, fitting, changes)))
+    else:
+        Console(highlight=False).print(show.rendered(found, fitting, changes))
+    if not found.fits:
+        raise typer.Exit(1)
+
+
+@app.command()
+def doctor(
+    folder: Annotated[Path, typer.Option("--run", metavar="FOLDER", help="Where runs will be kept.")] = Path("runs"),
+) -> None:
+    """Look at this machine: versions, devices, engines, the sandbox's isolation and why, disk, memory and limits.
 
     Exit status 1 where something needs to be done.
     """
@@ -342,7 +383,7 @@ def doctor() -> None:
 
     from gppo.cli.doctor import examine, findings_table
 
-    findings = examine()
+    findings = examine(folder)
     Console().print(findings_table(findings))
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)

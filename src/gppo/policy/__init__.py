@@ -10,7 +10,6 @@ from gppo.policy.logprobs import chunked_logprobs, single_pass_logprobs
 from gppo.policy.memory import within_memory
 from gppo.policy.model import Policy
 from gppo.policy.optimizer import Optimizer
-from gppo.policy.packing import micro_batches
 from gppo.policy.seeds import seed_step
 from gppo.policy.tiny import byte_tokenizer, tiny_qwen3
 from gppo.policy.weights import weights_fingerprint
@@ -27,7 +26,6 @@ __all__ = [
     "load_model",
     "load_policy",
     "load_tokenizer",
-    "micro_batches",
     "newest_checkpoint",
     "opens_thinking",
     "place",

@@ -1,4 +1,4 @@
-"""Attention over a pack (``gppo.policy.packing``): segments that lie end to end, branches that see their trunk.
+"""Attention over a pack (``gppo.sizes.packing``): segments that lie end to end, branches that see their trunk.
 
 No mask over the pack is ever made. Attention is computed in two parts: *own*, in which every segment attends to itself
 causally, and *cross*, in which branches attend to the whole of their trunk. With o and l the output and the
@@ -25,8 +25,8 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from gppo.policy.layout import layout_of
-from gppo.policy.packing import pack_responses
 from gppo.policy.segments import Layout
+from gppo.sizes import pack_responses
 from gppo.types import GppoError
 
 #: The name under which transformers knows this attention.

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gppo.policy.packing import Pack
 from gppo.policy.segments import Grid, GridPart, Layout, Rows, VarlenPart
+from gppo.sizes import Pack
 
 #: Share of a grid that may be padding.
 _GRID_PADDING = 0.25

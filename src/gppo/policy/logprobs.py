@@ -17,16 +17,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-#: Elements of one chunk of logits: 64 MiB in float32, small beside any model and large enough for fast products.
-CHUNK_ELEMENTS = 1 << 24
+from gppo.sizes import chunk_rows
 
 #: (logprobs of the slice [n], slice of the flat tokens) -> coefficients [n]
 CoefficientFn = Callable[[Tensor, slice], Tensor]
-
-
-def chunk_rows(vocabulary: int) -> int:
-    """Rows of hidden states that are sent through the head at a time."""
-    return max(16, CHUNK_ELEMENTS // vocabulary)
 
 
 def _logits(hidden_nH: Tensor, weight_VH: Tensor, bias_V: Tensor | None, temperature: float) -> Tensor:

@@ -14,8 +14,8 @@ from gppo.policy.head import HeadFn, replaced_head, why_not_fused
 from gppo.policy.layout import layout_of
 from gppo.policy.logprobs import CoefficientFn, chunked_logprobs, single_pass_logprobs
 from gppo.policy.lora import adapter_state, has_adapters
-from gppo.policy.packing import Pack, micro_batches, pack_masked, pack_responses, packed_micro_batches
 from gppo.policy.segments import Layout
+from gppo.sizes import Pack, micro_batches, pack_masked, pack_responses, packed_micro_batches
 from gppo.types import Batch, UserError
 
 

@@ -15,10 +15,8 @@ from gppo.rollout.local.family import Cache, weights_of
 from gppo.rollout.local.prefill import Source, by_forward
 from gppo.rollout.local.seen import Seen
 from gppo.rollout.local.steps import Steps
+from gppo.sizes import cache_columns, cache_slots
 from gppo.types import SamplingSettings
-
-#: Columns by which a cache grows at least.
-ROOM = 64
 
 
 class Decoder(Protocol):
@@ -74,8 +72,7 @@ class FamilyDecoder:
     def __init__(self, policy: Policy, slots: int, longest: int, settings: SamplingSettings, steps: Steps) -> None:
         self.rotary: Any = policy.model.model.rotary_emb  # type: ignore[union-attr]
         self.weights = weights_of(policy)
-        # One more: a compiled step must never see all slots at once, or it would be made anew for that.
-        self.slots = steps.padded_rows(slots) + 1
+        self.slots = cache_slots(slots, policy.device.type)
         self.longest = longest
         self.settings = settings
         self.steps = steps
@@ -89,7 +86,7 @@ class FamilyDecoder:
         before = len(self.columns_C)
         if columns < before:
             return
-        size = max(columns + 1, min(max(columns + ROOM, 2 * before), self.longest + 1))
+        size = cache_columns(before, columns, self.longest)
         if like is not None and not self.cache.keys:
             shapes = [(self.slots, k.shape[1], size, k.shape[3]) for k in like]
             # Keys that were never written are hidden; a value takes part with weight 0, and must not be NaN.

@@ -9,12 +9,10 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from gppo.policy import Policy, micro_batches
+from gppo.policy import Policy
 from gppo.policy.head import replaced_head
+from gppo.sizes import PREFILL_TOKENS, micro_batches
 from gppo.types import UserError
-
-#: Prompt tokens of one forward pass.
-PREFILL_TOKENS = 16384
 
 #: Kinds of layers whose whole state is keys and values, one column a token.
 _ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}

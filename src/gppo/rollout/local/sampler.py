@@ -68,6 +68,8 @@ class LocalSampler:
                 self._decode(requests, rows, settings, (seed, step), finish)
         finally:
             self.policy.model.train(was_training)
+            for steps in self._steps.values():
+                steps.moved()  # a GPU's graphs would keep the cache alive while the policy is trained
         return [[done[i, j] for j in range(len(r.samples))] for i, r in enumerate(requests)]
 
     def _rows(self, requests: Sequence[Request], settings: SamplingSettings) -> list[Row]:

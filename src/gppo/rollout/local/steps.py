@@ -13,6 +13,7 @@ from torch._dynamo.exc import TorchDynamoException
 from gppo.rollout.local.draw import draw
 from gppo.rollout.local.family import Cache, Shape, Weights, advance, logits_after
 from gppo.rollout.local.seen import Seen
+from gppo.sizes import padded_rows
 from gppo.types import SamplingSettings
 
 logger = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ class Steps:
 
     def padded_rows(self, rows: int) -> int:
         """Rows that are computed where so many are asked for: few sizes, so that graphs are few."""
-        return -(-rows // 8) * 8 if self.device.type == "cpu" or rows <= 64 else -(-rows // 64) * 64
+        return padded_rows(rows, self.device.type)
 
     def padded_columns(self, columns: int) -> int:
         """Columns that are read where so many are needed: steps of 16, on a GPU of an eighth to a quarter."""

@@ -193,6 +193,7 @@ class VLLMSampler:
             "temperature": settings.temperature,
             "top_p": settings.top_p,
             "top_k": settings.top_k,
+            "repetition_penalty": settings.repetition_penalty,
             "stop_token_ids": list(self.policy.stop_ids),
         }
 
