@@ -140,6 +140,12 @@ class Checkpoints:
         if self._writing is not None and self._writing.done() and self._writing.exception() is not None:
             self.wait()
 
+    def settled(self) -> Path | None:
+        """The newest checkpoint once what is under way has ended, well or not; raises nothing of it."""
+        if self._writing is not None:
+            self._writing.exception()
+        return self.latest()
+
     def wait(self) -> Path:
         """Wait until the checkpoint under way is on disk; the newest one. Raises what went wrong."""
         writing, self._writing = self._writing, None

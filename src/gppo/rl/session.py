@@ -154,7 +154,7 @@ class Session:
         except (RuntimeError, MemoryError) as error:
             if "memory" not in str(error) and not isinstance(error, MemoryError):
                 raise
-            newest = self.checkpoints.latest()
+            newest = self.checkpoints.settled()  # the one that is being written is what the run will go on from
             goes_on = f"from {newest.name}" if newest else "from its beginning"
             raise GppoError(
                 f"step {self.state['step'] + 1}: the update ran out of memory (more in {self._details(error)}); lower "
