@@ -182,6 +182,13 @@ def test_a_refused_problem_is_named_and_the_others_go_on(asked_for, run, endpoin
     assert "the context holds 64 tokens" in found.complaint()
 
 
+def test_a_second_start_may_find_nothing_but_refused_problems(asked_for, run, data):
+    long = [Problem(f"long{i}", ({"role": "user", "content": "x" * 60},), "math", "1") for i in range(6)]
+    write_problems(data, [*PROBLEMS, *long])
+    first = distill(asked_for(samples=1), run, seed=3)
+    assert distill(asked_for(samples=1), run, seed=3).refused.keys() == first.refused.keys() == {p.id for p in long}
+
+
 def test_everything_refused_ends_soon(asked_for, run, endpoint, data):
     write_problems(data, [Problem(f"p{i}", ({"role": "user", "content": "?"},), "math", "1") for i in range(40)])
     endpoint.always = status(400, "unknown parameter top_p")

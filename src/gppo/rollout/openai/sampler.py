@@ -32,11 +32,19 @@ class OpenAISampler:
         config: the server. Requests with turns go to chat completions, others to completions with token ids.
         path: the journal of answers.
         max_context: the longest prompt and response together in tokens; None where only the server knows.
+        skip_refused: a problem that the server refuses has no responses instead of ending everything.
+
+    Attributes:
+        refused: why the server refuses a problem, by its id; with ``skip_refused``.
     """
 
-    def __init__(self, config: EndpointConfig, path: Path, max_context: int | None = None) -> None:
+    def __init__(
+        self, config: EndpointConfig, path: Path, max_context: int | None = None, *, skip_refused: bool = False
+    ) -> None:
         self.config = config
         self.max_context = max_context
+        self.refused: dict[str, str] = {}
+        self._skip_refused = skip_refused
         self._path = path
         self._stack = ExitStack()
 
@@ -80,11 +88,14 @@ class OpenAISampler:
         for request, ask in flat:
             if on_finished is not None and (kept := self._answers.get(ask)):
                 on_finished(_rollout(request, ask, kept))
-        outcome = self._loop.run(collect(self._client, self._answers, (ask for _, ask in flat), tell))
-        found = {ask.key: self._answers.get(ask) for _, ask in flat}
+        asked = (ask for _, ask in flat)
+        outcome = self._loop.run(collect(self._client, self._answers, asked, tell, answered=self._skip_refused))
+        skipped = outcome.refused if self._skip_refused else {}
+        self.refused |= skipped
+        found = {ask.key: self._answers.get(ask) for _, ask in flat if ask.name not in skipped}
         _refuse_gaps(outcome, list(found.values()), self._answers.budget)
         return [
-            [_rollout(request, ask, answer) for ask in row if (answer := found[ask.key])]
+            [_rollout(request, ask, answer) for ask in row if (answer := found.get(ask.key))]
             for request, row in zip(requests, asks, strict=True)
         ]
 
@@ -128,8 +139,8 @@ def _refuse_gaps(outcome: Outcome, found: Sequence[Answer | None], budget: Budge
     kept = f"{there} of {len(found)} responses of this batch are kept"
     if outcome.ended == "budget":
         raise GppoError(
-            f"{kept}, and the next might pass the budget: {budget.left()} left; raise evaluate.endpoint.budget and run "
-            "the same command again"
+            f"{kept}, and the next might pass the budget: {budget.left()} left; raise endpoint.budget and run the same "
+            "command again"
         )
     reason = next(iter([*outcome.refused.values(), *outcome.given_up]))
     raise GppoError(f"{kept}: {reason}; run the same command again to ask for the others")
