@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 
 from gppo.config import CorrectnessConfig
 from gppo.curate.difficulty import HARDNESS
-from gppo.curate.journal import journalled
 from gppo.curate.judging import judged, open_judge, problem_of, response_of
 from gppo.curate.step import Bench, Change, Item, Items, Removed, Replaced
 from gppo.records import Conversation
+from gppo.run.journal import journalled
 from gppo.types import UserError
 
 _WHY = {

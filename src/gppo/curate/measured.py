@@ -8,7 +8,6 @@ from typing import Any
 
 from gppo.config import DifficultyConfig
 from gppo.curate.dedup import asked, question_key
-from gppo.curate.journal import journalled
 from gppo.curate.judging import open_judge, problem_of, share_correct
 from gppo.curate.step import Bench, Item, Items, Training
 from gppo.policy import load_policy, opens_thinking
@@ -16,6 +15,7 @@ from gppo.policy.device import choose_device
 from gppo.rollout import LocalSampler, Request, Sampler, requests_for
 from gppo.rollout.openai import OpenAISampler
 from gppo.run.fingerprint import fingerprint
+from gppo.run.journal import journalled
 from gppo.types import Problem, SamplingSettings, UserError
 from gppo.verify.cases import CaseJudge
 
