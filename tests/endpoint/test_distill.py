@@ -13,18 +13,14 @@ from gppo.curate import distill as distill_room
 from gppo.curate.distill import distill, distill_table
 from gppo.policy import encode_prompt
 from gppo.records import read_conversations, write_problems
-from gppo.rollout.openai import RefusedError, backoff
+from gppo.rollout.openai import RefusedError
 from gppo.run import RunFolder
 from gppo.types import GppoError, Problem, UserError, Verdict
 from gppo.verify import verify
 
+pytestmark = pytest.mark.usefixtures("no_waits")
 SAMPLES = 4
 WANTED = SAMPLES * len(PROBLEMS)
-
-
-@pytest.fixture(autouse=True)
-def _no_waits(monkeypatch):
-    monkeypatch.setattr(backoff, "FIRST", 0.001)
 
 
 @pytest.fixture

@@ -1,12 +1,10 @@
 """The step ``difficulty`` with the model of a real server: rates, kills, budgets, refusals and failures."""
 
 import json
-import random
-import signal
 
 import pytest
 import yaml
-from chaos_kills import said
+from chaos_kills import kill_as_it_grows, said
 from endpoint_server import body, hung_up, status
 from endpoint_world import LIMIT, PROBLEMS
 from pydantic import ValidationError
@@ -15,11 +13,11 @@ from gppo.config import CurateConfig, DifficultyConfig
 from gppo.curate import curate, measured
 from gppo.curate.dedup import asked, question_key
 from gppo.records import read_problems, write_problems
-from gppo.rollout.openai import backoff
 from gppo.run import RunFolder
 from gppo.types import GppoError, Problem, UserError, Verdict
 from gppo.verify import verify
 
+pytestmark = pytest.mark.usefixtures("no_waits")
 K = 4
 WANTED = K * len(PROBLEMS)
 
@@ -27,11 +25,6 @@ WANTED = K * len(PROBLEMS)
 def long(name):
     """A problem that does not fit the server's context."""
     return Problem(name, ({"role": "user", "content": name * 60},), "math", "1")
-
-
-@pytest.fixture(autouse=True)
-def _no_waits(monkeypatch):
-    monkeypatch.setattr(backoff, "FIRST", 0.001)
 
 
 @pytest.fixture
@@ -111,24 +104,11 @@ def test_killed_again_and_again_it_ends_with_the_same_bytes(step, data, endpoint
     assert commands.run(whole, "curate", "r.yaml") == 0, said(whole)
     endpoint.asked.clear()
     endpoint.seconds = 0.02
-    folder, rng, kills = recipe("killed"), random.Random(1), 0
-    while True:
-        before = len(answers(folder / "run"))
-        command, wanted = commands.start(folder, "curate", "r.yaml"), before + rng.randint(1, 5)
-        running = command.wait_until(lambda wanted=wanted: _lines(folder) >= wanted)
-        ended = command.kill() if running else command.wait()
-        if ended == 0:
-            break
-        assert ended == -signal.SIGKILL, said(folder)
-        assert _lines(folder) >= before
-        kills += 1
+    folder = recipe("killed")
+    kills = kill_as_it_grows(commands, folder, ["curate", "r.yaml"], "run/curation/answers-*.jsonl", 5)
     assert kills >= 3
     assert len(endpoint.asked) <= WANTED + 3 * kills  # again only what was under way
     assert bytes_of(folder) == bytes_of(whole)
-
-
-def _lines(folder):
-    return sum(path.read_bytes().count(b"\n") for path in folder.glob("run/curation/answers-*.jsonl"))
 
 
 def test_the_budget_ends_it_and_more_of_it_goes_on(step, labelled, endpoint, tmp_path):

@@ -5,7 +5,6 @@ import signal
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, Self
 
 from gppo.config.endpoint import EndpointConfig
@@ -42,10 +41,8 @@ class Answers:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.journal.__exit__(kind, error, traceback)
+    def __exit__(self, *error: object) -> None:
+        self.journal.__exit__(*error)
 
     def __contains__(self, ask: Ask) -> bool:
         return ask.key in self.journal
