@@ -38,7 +38,9 @@ class DifficultyConfig(Strict):
 
     step: Literal["difficulty"] = Field(description="Which step it is.")
     column: str | None = Field(default=None, description="Key of extra_info with the pass rate, 0 to 1.")
-    file: Path | None = Field(default=None, description='JSONL of {"id": ..., "pass_rate": ...}.')
+    file: Path | None = Field(
+        default=None, description='JSONL of {"id": ..., "pass_rate": ...}; id is a row\'s, or its problem_id.'
+    )
     model: ModelConfig | None = Field(default=None, description="The model that answers, in this process.")
     endpoint: EndpointConfig | None = Field(default=None, description="The server whose model answers; asked by chat.")
     k: int = Field(default=8, description="Responses to each problem.", ge=1)

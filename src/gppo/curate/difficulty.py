@@ -7,7 +7,7 @@ from typing import Any
 
 from gppo.config import DifficultyConfig
 from gppo.curate.judging import unit_share
-from gppo.curate.step import Bench, Item, Items, Replaced
+from gppo.curate.step import Bench, Item, Items, Replaced, Training
 from gppo.records import iter_rows
 from gppo.types import UserError
 
@@ -64,10 +64,22 @@ class Difficulty:
             yield from measured_rates(self.config, items, bench)
             return
         told = _told(self.config.file) if self.config.file else None
+        found = total = 0
         for item in items:
-            value = told.get(item.record.id) if told is not None else item.record.extra.get(str(self.config.column))
+            value = item.record.extra.get(str(self.config.column)) if told is None else _of(item.record, told)
             where = f"record {item.record.id}: its pass rate"
             yield item, None if value is None else unit_share(value, where)
+            total += 1
+            found += value is not None
+        if total and not found:
+            raise UserError(
+                f"curate: difficulty {self._origin}: no row has a pass rate there; check the name and the ids"
+            )
+
+
+def _of(record: Training, told: dict[str, Any]) -> Any:
+    """What is told of a record by its id, or by that of the problem that it answers, as in distilled sets."""
+    return told.get(record.id, told.get(str(record.extra.get("problem_id"))))
 
 
 def _told(path: Path) -> dict[str, Any]:
