@@ -1,6 +1,7 @@
 """The step ``difficulty`` with the model of a real server: rates, kills, budgets, refusals and failures."""
 
 import json
+import signal
 
 import pytest
 import yaml
@@ -20,6 +21,7 @@ from gppo.verify import verify
 pytestmark = pytest.mark.usefixtures("no_waits")
 K = 4
 WANTED = K * len(PROBLEMS)
+ANSWERS = "run/curation/answers-*.jsonl"
 
 
 def long(name):
@@ -53,9 +55,24 @@ def labelled(data, tmp_path):
     return make
 
 
+@pytest.fixture
+def recipe(step, data, tmp_path):
+    """recipe(name, ...) is a folder with a recipe; keys replace those of the server's."""
+
+    def make(name, **server):
+        folder = tmp_path / name
+        folder.mkdir()
+        sources, steps = [{"name": "here", "data": str(data)}], [step(server, problems_at_once=2)]
+        sets = [{"name": "s", "sources": sources, "steps": steps, "output": "out.jsonl"}]
+        (folder / "r.yaml").write_text(yaml.safe_dump({"name": "c", "seed": 3, "run_dir": "run", "curate": sets}))
+        return folder
+
+    return make
+
+
 def answers(folder):
     """Every answer that is on disk."""
-    return [json.loads(line) for path in folder.glob("curation/answers-*.jsonl") for line in path.open()]
+    return [json.loads(line) for path in folder.parent.glob(ANSWERS) for line in path.open() if line.endswith("\n")]
 
 
 def test_the_share_of_right_answers_by_a_second_way(step, labelled, endpoint, tmp_path):
@@ -88,27 +105,34 @@ def test_what_was_answered_is_never_asked_for_again(step, labelled, endpoint):
     assert len(endpoint.asked) == WANTED + len(PROBLEMS)
 
 
-def test_killed_again_and_again_it_ends_with_the_same_bytes(step, data, endpoint, commands, tmp_path):
-    def recipe(name):
-        folder = tmp_path / name
-        folder.mkdir()
-        sources = [{"name": "here", "data": str(data)}]
-        sets = [{"name": "s", "sources": sources, "steps": [step(problems_at_once=2)], "output": "out.jsonl"}]
-        (folder / "r.yaml").write_text(yaml.safe_dump({"name": "c", "seed": 3, "run_dir": "run", "curate": sets}))
-        return folder
-
+def test_killed_again_and_again_it_ends_with_the_same_bytes(recipe, data, endpoint, commands):
     def bytes_of(folder):
         return [p.read_bytes() for p in (folder / "out.jsonl", folder / "run/curation/s/01-difficulty.jsonl")]
 
+    write_problems(data, [PROBLEMS[0], long("a"), *PROBLEMS[1:]])
     whole = recipe("whole")
     assert commands.run(whole, "curate", "r.yaml") == 0, said(whole)
     endpoint.asked.clear()
     endpoint.seconds = 0.02
     folder = recipe("killed")
-    kills = kill_as_it_grows(commands, folder, ["curate", "r.yaml"], "run/curation/answers-*.jsonl", 5)
+    kills = kill_as_it_grows(commands, folder, ["curate", "r.yaml"], ANSWERS, 5)
     assert kills >= 3
-    assert len(endpoint.asked) <= WANTED + 3 * kills  # again only what was under way
+    assert len(endpoint.asked) <= WANTED + 3 + 6 * kills  # again only what was under way, and what was refused
     assert bytes_of(folder) == bytes_of(whole)
+
+
+def test_ctrl_c_ends_it_at_once_and_what_came_is_kept(recipe, endpoint, commands):
+    endpoint.seconds = 0.05
+    folder = recipe("stopped")
+    command = commands.start(folder, "curate", "r.yaml")
+    assert command.wait_until(lambda: len(answers(folder / "run")) >= 4)
+    assert command.kill(signal.SIGINT) == 130
+    assert "Traceback" not in said(folder)
+    kept = [answer for answer in answers(folder / "run") if answer["key"] != "lost"]
+    assert 4 <= len(kept) < WANTED
+    endpoint.asked.clear()
+    assert commands.run(folder, "curate", "r.yaml") == 0, said(folder)
+    assert len(endpoint.asked) == WANTED - len(kept)
 
 
 def test_the_budget_ends_it_and_more_of_it_goes_on(step, labelled, endpoint, tmp_path):
@@ -210,11 +234,8 @@ def test_what_the_recipe_may_say(step):
         DifficultyConfig.model_validate(step({"api": "completions"}))
 
 
-def test_a_key_that_is_missing_is_said_before_anything_is_begun(step, data, commands, tmp_path):
-    sources = [{"name": "here", "data": str(data)}]
-    steps = [step({"api_key_env": "GPPO_TEST_KEY"})]
-    sets = [{"name": "s", "sources": sources, "steps": steps, "output": "out.jsonl"}]
-    (tmp_path / "r.yaml").write_text(yaml.safe_dump({"name": "c", "run_dir": "run", "curate": sets}))
-    assert commands.run(tmp_path, "curate", "r.yaml") == 2
-    assert "the environment variable GPPO_TEST_KEY is not set" in said(tmp_path)
-    assert not (tmp_path / "run").exists()
+def test_a_key_that_is_missing_is_said_before_anything_is_begun(recipe, commands):
+    folder = recipe("key", api_key_env="GPPO_TEST_KEY")
+    assert commands.run(folder, "curate", "r.yaml") == 2
+    assert "the environment variable GPPO_TEST_KEY is not set" in said(folder)
+    assert not (folder / "run").exists()
