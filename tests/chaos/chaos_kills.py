@@ -149,6 +149,36 @@ class Kills:
         assert server.run(folder, *arguments) == 0, said(folder)
 
 
+def kill_as_it_grows(
+    server: ForkServer, folder: Path, arguments: Sequence[object], journal: str, most: int, seed: int = 0
+) -> int:
+    """Start and kill until the command ends well by itself; how many kills that took.
+
+    Args:
+        server: starts it.
+        folder: where.
+        arguments: of ``gppo``.
+        journal: pattern of the file that grows, below the folder. No kill may take a line of it.
+        most: lines that a start may add before it is killed; how many is drawn.
+        seed: decides them.
+    """
+
+    def lines() -> int:
+        return sum(path.read_bytes().count(b"\n") for path in folder.glob(journal))
+
+    rng, kills = random.Random(seed), 0
+    while True:
+        before = lines()
+        command, wanted = server.start(folder, *arguments), before + rng.randint(0, most)
+        running = command.wait_until(lambda wanted=wanted: lines() >= wanted and (folder / "run").exists())
+        status = command.kill() if running else command.wait()
+        if status == 0:
+            return kills
+        assert status == -signal.SIGKILL, said(folder)
+        assert lines() >= before
+        kills += 1
+
+
 def _new_file(folder: Path, pattern: str) -> Callable[[], bool]:
     """Whether a file or folder is there that was not there at the beginning."""
     before = {path: path.stat().st_mtime_ns for path in folder.glob(pattern)}

@@ -25,7 +25,8 @@ def rows(records: Sequence[Training], sources: Sequence[str] | None = None) -> l
 
 def bench(folder: Path, kind: str = "problems", quality: dict[str, int | None] | None = None, seed: int = 0) -> Bench:
     quality = quality or {"here": None}
-    return Bench(kind, list(quality), quality, folder / "work", folder / "01-step.jsonl", folder / "bad", seed, "cpu")
+    paths = (folder / "work", folder / "01-step.jsonl", folder / "bad", folder)
+    return Bench(kind, list(quality), quality, *paths, seed, "cpu")
 
 
 def changes(config: Any, items: Sequence[Item], at: Bench) -> list[Change]:

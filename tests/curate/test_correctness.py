@@ -76,6 +76,7 @@ LABELLED = [
     conversation("hard wrong", "q4", boxed("2"), ground_truth="1", hardness="hard"),
     conversation("open", "q5", "<think>\\boxed{1}", ground_truth="1", hardness="easy"),
     conversation("hard open", "q5", "<think>\\boxed{1}", ground_truth="1", hardness="hard"),
+    conversation("cut", "q5", boxed("1"), ground_truth="1", hardness="easy", finish_reason="length"),
     conversation("unlabelled wrong", "q6", boxed("2"), ground_truth="1"),
     conversation("no reference", "q7", boxed("2"), hardness="easy"),
     conversation("hard, no reference", "q8", boxed("2"), hardness="hard"),
@@ -86,6 +87,7 @@ def test_the_papers_policy_keeps_wrong_answers_to_hard_problems(tmp_path):
     assert removed(step(tmp_path, LABELLED)) == {
         "easy wrong": "wrong answer",
         "open": "wrong answer",
+        "cut": "wrong answer",
         "unlabelled wrong": "wrong answer",
         "no reference": "no reference answer",
     }
@@ -106,6 +108,7 @@ def test_mixed_keeps_all_and_says_what_is_right(tmp_path):
         "hard right": "correct",
         "hard wrong": "wrong",
         "open": "unparsable",
+        "cut": "unparsable",
         "hard open": "unparsable",
         "unlabelled wrong": "wrong",
         "no reference": "unknown",

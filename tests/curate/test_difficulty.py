@@ -35,9 +35,22 @@ def test_from_a_file(tmp_path):
     records = [conversation("a", "?", "1"), conversation("7", "?", "1"), conversation("x", "?", "1")]
     found = step(records, bench(tmp_path, "conversations"), file=told)
     assert labels(found) == {"a": (0.25, "hard"), "7": (0.75, "easy")}
+    # A distilled response has the rate of the problem that it answers; a rate of its own goes first.
+    answers = [conversation(f"a#{k}", "?", "1", problem_id="a") for k in range(2)]
+    found = step([*answers, conversation("7", "?", "1", problem_id="a")], bench(tmp_path, "conversations"), file=told)
+    assert labels(found) == {"a#0": (0.25, "hard"), "a#1": (0.25, "hard"), "7": (0.75, "easy")}
     told.write_text('{"id": "a", "rate": 0.25}\n')
     with pytest.raises(UserError, match="line 1 has id, rate; give id and pass_rate"):
         step(records, bench(tmp_path, "conversations"), file=told)
+
+
+def test_a_place_without_a_single_rate_is_an_error(tmp_path):
+    told = tmp_path / "rates.jsonl"
+    told.write_text('{"id": "of another set", "pass_rate": 0.25}\n{"id": "a", "pass_rate": null}\n')
+    for origin in ({"file": told}, {"column": "rating"}):
+        with pytest.raises(UserError, match="no row has a pass rate there; check the name and the ids"):
+            step([problem("a", "?", rate=0.5)], bench(tmp_path), **origin)
+        assert step([], bench(tmp_path), **origin) == {}
 
 
 @pytest.fixture(scope="module")

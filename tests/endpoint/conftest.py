@@ -5,13 +5,14 @@ from pathlib import Path
 import pytest
 import torch
 from endpoint_server import Endpoint
-from endpoint_world import PROBLEMS, taught
+from endpoint_world import taught
 
 from gppo.policy import Policy
-from gppo.records import write_problems
+from gppo.rollout.openai import backoff
 
 sys.path.append(str(Path(__file__).parents[1] / "chaos"))
-from chaos_kills import ForkServer
+from endpoint_fixtures import commands as commands
+from endpoint_fixtures import data as data
 
 
 @pytest.fixture(scope="session")
@@ -27,15 +28,7 @@ def endpoint(policy: Policy) -> Iterator[Endpoint]:
         yield endpoint
 
 
-@pytest.fixture(scope="session")
-def commands() -> Iterator[ForkServer]:
-    """Starts ``gppo`` in processes of its own."""
-    with ForkServer() as server:
-        yield server
-
-
 @pytest.fixture
-def data(tmp_path: Path) -> Path:
-    path = tmp_path / "problems.jsonl"
-    write_problems(path, PROBLEMS)
-    return path
+def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What failed is tried again at once."""
+    monkeypatch.setattr(backoff, "FIRST", 0.001)

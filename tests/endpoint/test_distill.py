@@ -13,18 +13,14 @@ from gppo.curate import distill as distill_room
 from gppo.curate.distill import distill, distill_table
 from gppo.policy import encode_prompt
 from gppo.records import read_conversations, write_problems
-from gppo.rollout.openai import RefusedError, backoff
+from gppo.rollout.openai import RefusedError
 from gppo.run import RunFolder
 from gppo.types import GppoError, Problem, UserError, Verdict
 from gppo.verify import verify
 
+pytestmark = pytest.mark.usefixtures("no_waits")
 SAMPLES = 4
 WANTED = SAMPLES * len(PROBLEMS)
-
-
-@pytest.fixture(autouse=True)
-def _no_waits(monkeypatch):
-    monkeypatch.setattr(backoff, "FIRST", 0.001)
 
 
 @pytest.fixture
@@ -180,6 +176,13 @@ def test_a_refused_problem_is_named_and_the_others_go_on(asked_for, run, endpoin
     assert len(endpoint.asked) == WANTED + 1  # a refused problem's other samples are not asked for
     assert found.complaint().startswith(f"{SAMPLES} of {WANTED + SAMPLES} responses are missing")
     assert "the context holds 64 tokens" in found.complaint()
+
+
+def test_a_second_start_may_find_nothing_but_refused_problems(asked_for, run, data):
+    long = [Problem(f"long{i}", ({"role": "user", "content": "x" * 60},), "math", "1") for i in range(6)]
+    write_problems(data, [*PROBLEMS, *long])
+    first = distill(asked_for(samples=1), run, seed=3)
+    assert distill(asked_for(samples=1), run, seed=3).refused.keys() == first.refused.keys() == {p.id for p in long}
 
 
 def test_everything_refused_ends_soon(asked_for, run, endpoint, data):

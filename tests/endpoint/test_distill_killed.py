@@ -2,13 +2,12 @@
 
 import json
 import os
-import random
 import signal
 import time
 
 import pytest
 import yaml
-from chaos_kills import said
+from chaos_kills import kill_as_it_grows, said
 from endpoint_server import hang
 from endpoint_world import LIMIT, PROBLEMS
 
@@ -44,18 +43,8 @@ def test_killed_again_and_again_it_ends_as_if_nothing_had_been(recipe, endpoint,
     assert commands.run(whole, "distill", "r.yaml") == 0, said(whole)
     endpoint.asked.clear()
     endpoint.seconds = 0.03
-    folder, rng, kills, asked = recipe("killed"), random.Random(0), 0, 0
-    while True:
-        before = lines(folder)
-        command = commands.start(folder, "distill", "r.yaml")
-        wanted = before + rng.randint(0, 5)
-        running = command.wait_until(lambda wanted=wanted: lines(folder) >= wanted and (folder / "run").exists())
-        status = command.kill() if running else command.wait()
-        if status == 0:
-            break
-        assert status == -signal.SIGKILL, said(folder)
-        kills += 1
-        assert lines(folder) >= before  # nothing that was answered is lost
+    folder = recipe("killed")
+    kills = kill_as_it_grows(commands, folder, ["distill", "r.yaml"], "run/distill/answers.jsonl", 5)
     assert kills >= 4
     asked = len(endpoint.asked)
     assert asked <= WANTED + 3 * kills  # again only what was under way

@@ -1,13 +1,11 @@
 """``gppo eval`` of a model on a server: the local engine's prompts and judge, and the same scores."""
 
 import json
-import random
-import signal
 
 import numpy as np
 import pytest
 import yaml
-from chaos_kills import said
+from chaos_kills import kill_as_it_grows, said
 from endpoint_server import body, status
 from endpoint_world import LIMIT, PROBLEMS
 
@@ -17,17 +15,13 @@ from gppo.evaluate.served import served_model
 from gppo.evaluate.stage import run_eval
 from gppo.policy import encode_prompt
 from gppo.rollout import Request, requests_for
-from gppo.rollout.openai import UNKNOWN_TOKEN, OpenAISampler, backoff
+from gppo.rollout.openai import UNKNOWN_TOKEN, OpenAISampler
 from gppo.run import RunFolder
 from gppo.types import GppoError, SamplingSettings, UserError
 
+pytestmark = pytest.mark.usefixtures("no_waits")
 GREEDY = {"temperature": 0, "k": 1}
 DRAWN = {"temperature": 1.0, "top_p": 1.0, "k": 3}
-
-
-@pytest.fixture(autouse=True)
-def _no_waits(monkeypatch):
-    monkeypatch.setattr(backoff, "FIRST", 0.001)
 
 
 @pytest.fixture
@@ -98,20 +92,7 @@ def test_killed_again_and_again_it_comes_to_the_same(content, endpoint, commands
     endpoint.asked.clear()
     endpoint.seconds = 0.02
     (tmp_path / "r.yaml").write_text(yaml.safe_dump(plain))
-    journal = tmp_path / "run" / "evaluations" / "answers.jsonl"
-
-    def there():
-        return journal.read_bytes().count(b"\n") if journal.exists() else 0
-
-    rng, kills = random.Random(1), 0
-    while True:
-        command, wanted = commands.start(tmp_path, "eval", "r.yaml"), there() + rng.randint(1, 5)
-        running = command.wait_until(lambda wanted=wanted: there() >= wanted)
-        status = command.kill() if running else command.wait()
-        if status == 0:
-            break
-        assert status == -signal.SIGKILL, said(tmp_path)
-        kills += 1
+    kills = kill_as_it_grows(commands, tmp_path, ["eval", "r.yaml"], "run/evaluations/answers.jsonl", 5)
     assert kills >= 3
     assert len(endpoint.asked) <= 24 + 3 * kills
     found = {e.name: e for e in load_evaluations(tmp_path / "run" / "evaluations")}

@@ -1,12 +1,14 @@
 """The journal: whole lines or none, found by key, and what a cut or a full disk leaves."""
 
 import json
+from dataclasses import dataclass
+from itertools import islice
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gppo.run.journal import Journal
+from gppo.run.journal import Journal, journalled
 from gppo.types import GppoError
 
 
@@ -78,3 +80,60 @@ def test_a_full_disk_leaves_whole_lines(full_disk):
         assert journal.get("small")["text"] == "x"
         assert journal.get("other")["text"] == "y"
         assert len(journal) == 2
+
+
+@dataclass(frozen=True)
+class Row:
+    row: int
+
+
+def doubled(made, at_once=1):
+    """Work that notes what it makes and reads ``at_once`` rows ahead."""
+
+    def work(stream):
+        while batch := list(islice(stream, at_once)):
+            for one in batch:
+                made.append(one.row)
+                yield {"twice": 2 * one.row}
+
+    return work
+
+
+@given(
+    rows=st.lists(st.integers(0, 99), unique=True, max_size=8).map(sorted),
+    taken=st.integers(0, 9),
+    cut=st.integers(0, 30),
+    at_once=st.integers(1, 4),
+)
+def test_results_in_order_and_after_a_cut_only_the_rest_is_made(tmp_path_factory, rows, taken, cut, at_once):
+    path = tmp_path_factory.mktemp("j") / "deep" / "j.jsonl"
+    items, wanted = [Row(n) for n in rows], [(Row(n), {"twice": 2 * n}) for n in rows]
+    assert list(islice(journalled(path, iter(items), doubled([], at_once)), taken)) == wanted[:taken]
+    raw = path.read_bytes() if path.exists() else b""
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(raw[: max(0, len(raw) - cut)])
+    there, made = path.read_bytes().count(b"\n"), []
+    assert list(journalled(path, iter(items), doubled(made, at_once))) == wanted
+    assert made == rows[there:]
+    assert [json.loads(line) for line in path.read_bytes().splitlines()] == [[n, {"twice": 2 * n}] for n in rows]
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [("{", "damaged"), ("[1]", "damaged"), ('{"a": 1, "b": 2}', "damaged"), ("[3, 0]", "of another row")],
+)
+def test_a_line_that_is_no_result_of_these_rows_is_named(tmp_path, line, what):
+    (tmp_path / "j").write_text(f"[1, 0]\n{line}\n")
+    for rows in ([Row(1), Row(2)], [Row(1)]):
+        with pytest.raises(GppoError, match=f"line 2 is {what}"):
+            list(journalled(tmp_path / "j", rows, doubled([])))
+
+
+def test_results_on_a_full_disk_are_whole(full_disk):
+    def work(stream):
+        return ("x" * (100_000 if one.row else 1) for one in stream)
+
+    found = []
+    with pytest.raises(GppoError, match="no space left on the device"):
+        found.extend(journalled(full_disk / "j", [Row(0), Row(1)], work))
+    assert (full_disk / "j").read_bytes() == b'[0, "x"]\n'

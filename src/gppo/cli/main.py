@@ -75,10 +75,11 @@ def _start(path: Path, overrides: list[str] | None, fresh: bool, section: str) -
         check_objective(recipe.rl)
     for data in _data(recipe, section):
         iter_rows(data)  # opens nothing yet, and refuses what is not there
-    if endpoint := _endpoint(recipe, section):
+    if endpoints := _endpoints(recipe, section):
         from gppo.rollout.openai import api_key
 
-        api_key(endpoint)
+        for endpoint in endpoints:
+            api_key(endpoint)
     trackers = recipe.trackers if section in ("sft", "rl") else []
     check_trackers(trackers)
     run = RunFolder.create(recipe.folder, dump_recipe(recipe), fresh=fresh)
@@ -104,11 +105,16 @@ def _data(recipe: "Recipe", section: str) -> list[Path]:
     return files
 
 
-def _endpoint(recipe: "Recipe", section: str) -> "EndpointConfig | None":
-    """The server that a command will ask."""
+def _endpoints(recipe: "Recipe", section: str) -> "list[EndpointConfig]":
+    """The servers that a command will ask."""
+    from gppo.config import endpoint_of
+
     if section == "distill" and recipe.distill:
-        return recipe.distill.endpoint
-    return recipe.evaluate.endpoint if section == "evaluate" and recipe.evaluate else None
+        return [recipe.distill.endpoint]
+    if section == "evaluate" and recipe.evaluate and recipe.evaluate.endpoint:
+        return [recipe.evaluate.endpoint]
+    steps = [step for config in recipe.curate or [] if section == "curate" for step in config.steps]
+    return [endpoint for step in steps if (endpoint := endpoint_of(step))]
 
 
 def _policy(recipe: "Recipe") -> "Policy":

@@ -35,7 +35,14 @@ from gppo.config.selection import (
 )
 from gppo.config.sft import SFTConfig
 from gppo.config.sources import ColumnsConfig, Format, SourceConfig
-from gppo.config.steps import DecontaminateConfig, ExactDedupConfig, NearDedupConfig, StepConfig, files_of
+from gppo.config.steps import (
+    DecontaminateConfig,
+    ExactDedupConfig,
+    NearDedupConfig,
+    StepConfig,
+    endpoint_of,
+    files_of,
+)
 from gppo.config.vllm import VLLMConfig
 
 __all__ = [
@@ -83,6 +90,7 @@ __all__ = [
     "VLLMConfig",
     "YarnConfig",
     "dump_recipe",
+    "endpoint_of",
     "files_of",
     "load_recipe",
     "require",

@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from gppo.config.base import Strict
+from gppo.config.endpoint import EndpointConfig
 from gppo.config.model import ModelConfig
 
 _REFERENCE = "Key of extra_info with the reference answer or the tests of a conversation; problems have their own."
@@ -37,8 +38,11 @@ class DifficultyConfig(Strict):
 
     step: Literal["difficulty"] = Field(description="Which step it is.")
     column: str | None = Field(default=None, description="Key of extra_info with the pass rate, 0 to 1.")
-    file: Path | None = Field(default=None, description='JSONL of {"id": ..., "pass_rate": ...}.')
-    model: ModelConfig | None = Field(default=None, description="The model that answers.")
+    file: Path | None = Field(
+        default=None, description='JSONL of {"id": ..., "pass_rate": ...}; id is a row\'s, or its problem_id.'
+    )
+    model: ModelConfig | None = Field(default=None, description="The model that answers, in this process.")
+    endpoint: EndpointConfig | None = Field(default=None, description="The server whose model answers; asked by chat.")
     k: int = Field(default=8, description="Responses to each problem.", ge=1)
     temperature: float = Field(default=1.0, description="Of the responses.", ge=0)
     max_response_tokens: int = Field(default=1024, description="Longer responses are cut and count as wrong.", ge=1)
@@ -49,8 +53,10 @@ class DifficultyConfig(Strict):
 
     @model_validator(mode="after")
     def _one_origin(self) -> "DifficultyConfig":
-        if sum(each is not None for each in (self.column, self.file, self.model)) != 1:
-            raise ValueError("give exactly one of column, file and model")
+        if sum(each is not None for each in (self.column, self.file, self.model, self.endpoint)) != 1:
+            raise ValueError("give exactly one of column, file, model and endpoint")
+        if self.endpoint and self.endpoint.api == "completions":
+            raise ValueError("endpoint.api: completions needs a tokenizer, which this step has not; write chat")
         return self
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from gppo.config.base import Strict
+from gppo.config.endpoint import EndpointConfig
 from gppo.config.selection import (
     CorrectnessConfig,
     DifficultyConfig,
@@ -79,3 +80,8 @@ def files_of(step: StepConfig) -> list[Path]:
     if isinstance(step, DifficultyConfig):
         return [step.file] if step.file else []
     return []
+
+
+def endpoint_of(step: StepConfig) -> EndpointConfig | None:
+    """The server that a step asks."""
+    return step.endpoint if isinstance(step, DifficultyConfig) else None

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 
 from gppo.config import CorrectnessConfig
 from gppo.curate.difficulty import HARDNESS
-from gppo.curate.journal import journalled
 from gppo.curate.judging import judged, open_judge, problem_of, response_of
-from gppo.curate.step import Bench, Change, Item, Items, Removed, Replaced
+from gppo.curate.step import Bench, Change, Item, Items, Removed, Replaced, Training
 from gppo.records import Conversation
-from gppo.types import UserError
+from gppo.run.journal import journalled
+from gppo.types import UserError, Verdict
 
 _WHY = {
     "wrong": "is not the reference answer",
@@ -47,9 +47,9 @@ class Correctness:
         with open_judge(self.config.judge, bench.seed) as judge:
 
             def work(stream: Iterator[Item]) -> Iterator[list[str]]:
-                cases = ((problem_of(it.record, self.config.reference), [response_of(it.record)]) for it in stream)
-                for (verdict,) in judged(cases, judge):
-                    yield [verdict.status, verdict.extracted or ""] if verdict else ["unknown", ""]
+                cases = ((problem_of(it.record, self.config.reference), _whole(it.record)) for it in stream)
+                for verdicts in judged(cases, judge):
+                    yield _status(verdicts)
 
             for item, (status, extracted) in journalled(bench.folder / "verdicts.jsonl", items, work):
                 failed += status == "infra"
@@ -73,3 +73,14 @@ class Correctness:
         against = f" ({str(reference)[:80]})" if status == "wrong" and isinstance(reference, str | int | float) else ""
         met = {"verdict": status, "answer": extracted[:200]}
         return Removed(item, rule, f"{said} {_WHY[status]}{against}", met)
+
+
+def _whole(record: Training) -> list[str]:
+    """The response, or none where it was cut at its limit, as distillation says: that is right to no judge."""
+    return [] if record.extra.get("finish_reason") == "length" else [response_of(record)]
+
+
+def _status(verdicts: list[Verdict | None]) -> list[str]:
+    if not verdicts:
+        return ["unparsable", ""]
+    return [verdicts[0].status, verdicts[0].extracted or ""] if verdicts[0] else ["unknown", ""]

@@ -1,23 +1,15 @@
 """The step that says how hard each problem is: the share of k responses of a model that are right."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gppo.config import DifficultyConfig
-from gppo.curate.dedup import asked, question_key
-from gppo.curate.journal import journalled
-from gppo.curate.judging import open_judge, problem_of, share_correct, unit_share
+from gppo.curate.judging import unit_share
 from gppo.curate.step import Bench, Item, Items, Replaced, Training
 from gppo.records import iter_rows
-from gppo.types import Problem, SamplingSettings, UserError
-
-if TYPE_CHECKING:
-    from gppo.policy import Policy
-    from gppo.rollout import Sampler
-    from gppo.verify.cases import CaseJudge
+from gppo.types import UserError
 
 #: Keys of ``extra`` that the step writes.
 PASS_RATE, HARDNESS = "pass_rate", "hardness"
@@ -27,8 +19,8 @@ PASS_RATE, HARDNESS = "pass_rate", "hardness"
 class Difficulty:
     """Labels rows with ``extra["pass_rate"]`` and ``extra["hardness"]``, "easy" or "hard"; none goes.
 
-    A row without a pass rate (not in the file, no reference answer, the judge failed on every response) gets no label
-    and is counted in a note.
+    A row without a pass rate (not in the file, no reference answer, refused by the server, the judge failed on every
+    response) gets no label and is counted in a note.
     """
 
     config: DifficultyConfig
@@ -59,19 +51,35 @@ class Difficulty:
     @property
     def _origin(self) -> str:
         config = self.config
-        if config.model is None:
-            return f"from '{config.column}'" if config.column else f"from {config.file}"
-        return f"{config.k} responses of {config.model.path or 'a tiny model'}"
+        if config.endpoint is not None:
+            return f"{config.k} responses of {config.endpoint.model}"
+        if config.model is not None:
+            return f"{config.k} responses of {config.model.path or 'a tiny model'}"
+        return f"from '{config.column}'" if config.column else f"from {config.file}"
 
     def _rates(self, items: Items, bench: Bench) -> Iterator[tuple[Item, float | None]]:
-        if self.config.model is not None:
-            yield from _Measured(self.config, bench).rates(items)
+        if self.config.model is not None or self.config.endpoint is not None:
+            from gppo.curate.measured import measured_rates  # torch only where a model is asked
+
+            yield from measured_rates(self.config, items, bench)
             return
         told = _told(self.config.file) if self.config.file else None
+        found = total = 0
         for item in items:
-            value = told.get(item.record.id) if told is not None else item.record.extra.get(str(self.config.column))
+            value = item.record.extra.get(str(self.config.column)) if told is None else _of(item.record, told)
             where = f"record {item.record.id}: its pass rate"
             yield item, None if value is None else unit_share(value, where)
+            total += 1
+            found += value is not None
+        if total and not found:
+            raise UserError(
+                f"curate: difficulty {self._origin}: no row has a pass rate there; check the name and the ids"
+            )
+
+
+def _of(record: Training, told: dict[str, Any]) -> Any:
+    """What is told of a record by its id, or by that of the problem that it answers, as in distilled sets."""
+    return told.get(record.id, told.get(str(record.extra.get("problem_id"))))
 
 
 def _told(path: Path) -> dict[str, Any]:
@@ -81,64 +89,3 @@ def _told(path: Path) -> dict[str, Any]:
             raise UserError(f"{path}: line {line} has {', '.join(row)}; give id and pass_rate")
         rates[str(row["id"])] = row["pass_rate"]
     return rates
-
-
-class _Measured:
-    """Pass rates that the model of a recipe is asked for. One question has one pass rate, however often it comes."""
-
-    def __init__(self, config: DifficultyConfig, bench: Bench) -> None:
-        from gppo.policy import load_policy
-        from gppo.policy.device import choose_device
-        from gppo.rollout import LocalSampler
-
-        assert config.model is not None
-        self._config, self._bench = config, bench
-        self._policy: Policy = load_policy(config.model, seed=bench.seed, device=choose_device(bench.device, None))
-        self._sampler: Sampler = LocalSampler(self._policy)
-        self._known: dict[str, float | None] = {}
-
-    def rates(self, items: Items) -> Iterator[tuple[Item, float | None]]:
-        with open_judge(self._config.judge, self._bench.seed) as judge:
-
-            def work(stream: Iterator[Item]) -> Iterator[float | None]:
-                while batch := list(islice(stream, self._config.problems_at_once)):
-                    yield from self._batch([item.record for item in batch], judge)
-
-            for item, rate in journalled(self._bench.folder / "pass-rates.jsonl", items, work):
-                self._known.setdefault(_key(item.record), rate)  # also what an earlier start measured
-                yield item, rate
-
-    def _batch(self, records: Sequence[Training], judge: "CaseJudge") -> list[float | None]:
-        keys = [_key(record) for record in records]
-        new = {}
-        for key, record in zip(keys, records, strict=True):
-            problem = problem_of(record, self._config.reference)
-            if problem is not None and key not in self._known and key not in new:
-                new[key] = replace(problem, id=key)  # names its random numbers, so that a question has its own
-        self._known |= self._ask(list(new.values()), judge)
-        return [self._known.get(key) for key in keys]
-
-    def _ask(self, problems: Sequence[Problem], judge: "CaseJudge") -> dict[str, float | None]:
-        from gppo.policy import opens_thinking
-        from gppo.rollout import requests_for
-
-        config, tokenizer = self._config, self._policy.tokenizer
-        requests, _ = requests_for(tokenizer, problems, config.k, self._policy.max_context - 1)
-        settings = SamplingSettings(config.temperature, max_tokens=config.max_response_tokens)
-        rollouts_PK = self._sampler.generate(requests, settings, seed=self._bench.seed, step=-1)
-        opened = {r.problem_id: opens_thinking(tokenizer, r.prompt_ids) for r in requests}
-        by_id = {problem.id: problem for problem in problems}
-        verdicts = iter(
-            judge([(by_id[one.problem_id], one, opened[one.problem_id]) for row in rollouts_PK for one in row])
-        )
-        rates: dict[str, float | None] = dict.fromkeys(by_id)  # a prompt that does not fit the context has none
-        for row in rollouts_PK:
-            statuses = [(one, next(verdicts).status) for one in row]
-            rates[row[0].problem_id] = share_correct(
-                "wrong" if one.truncated and status != "infra" else status for one, status in statuses
-            )
-        return rates
-
-
-def _key(record: Training) -> str:
-    return question_key(asked(record)).hex()

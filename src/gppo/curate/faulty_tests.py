@@ -9,8 +9,8 @@ from typing import Any
 
 from gppo.config import FaultyTestsConfig
 from gppo.curate.contradictions import Faulty, contradicted
-from gppo.curate.journal import journalled
 from gppo.curate.step import Bench, Change, Item, Items, Removed, Replaced
+from gppo.run.journal import journalled
 from gppo.sandbox import Execution, Limits
 from gppo.types import Problem, UserError
 from gppo.types.files import atomic_file, json_line

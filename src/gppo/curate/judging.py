@@ -65,7 +65,7 @@ def judged(cases: Iterable[tuple[Problem | None, Sequence[str]]], judge: CaseJud
         if not batch:
             return
         pairs = [(problem, response) for problem, responses in batch if problem for response in responses]
-        found = iter(judge([(problem, _spoken(response), False) for problem, response in pairs]))
+        found = iter(judge([(problem, spoken(response), False) for problem, response in pairs]))
         for problem, responses in batch:
             yield list(itertools.islice(found, len(responses))) if problem else [None] * len(responses)
 
@@ -87,6 +87,6 @@ def _last_answer(messages: Sequence[Any]) -> int:
     return max(i for i, turn in enumerate(messages) if turn["role"] == "assistant")
 
 
-def _spoken(text: str) -> Rollout:
+def spoken(text: str, problem_id: str = "", sample: int = 0) -> Rollout:
     """A text as the judges take it: they look at nothing but what was said."""
-    return Rollout("", 0, _NOTHING, _NOTHING, _NOTHING.astype(np.float32), text, "stop")
+    return Rollout(problem_id, sample, _NOTHING, _NOTHING, _NOTHING.astype(np.float32), text, "stop")

@@ -114,7 +114,17 @@ def curate(config: CurateConfig, run: RunFolder, *, seed: int = 0, device: str =
         key = fingerprint([key, step.model_dump_json(), str(seed), *map(_identity, files_of(step))])
         quality = {source.name: source.quality for source in config.sources}
         work = path.with_suffix(".work")
-        bench = Bench(read.kind, list(quality), quality, work / key, path, quarantine / path.stem, seed, device)
+        bench = Bench(
+            kind=read.kind,
+            sources=list(quality),
+            quality=quality,
+            folder=work / key,
+            ledger=path,
+            quarantine=quarantine / path.stem,
+            answers=folder.parent,
+            seed=seed,
+            device=device,
+        )
         ledger = finished_ledger(path, key) or _take(step, spool, bench, key)
         shutil.rmtree(work, ignore_errors=True)
         funnel.append(

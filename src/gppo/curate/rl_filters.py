@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from gppo.config import MinTestsConfig, PassShareConfig
-from gppo.curate.journal import journalled
 from gppo.curate.judging import judged, open_judge, share_correct, unit_share
 from gppo.curate.step import Bench, Item, Items, Removed
+from gppo.run.journal import journalled
 from gppo.types import Problem, UserError
 from gppo.verify.code.suite import BadTestsError, read_suite
 

@@ -93,6 +93,8 @@ class Bench:
             finished. What is in it was left by a step with the same key.
         ledger: where the step's ledger will be; what else is worth keeping goes beside it, under the same stem.
         quarantine: a folder for the rows that the step reads from elsewhere and cannot use.
+        answers: a folder for what servers answered, which may have cost money: shared by every set of the run and never
+            cleared away, so that nothing is asked for twice, whatever changes in the recipe.
         seed: the run's.
         device: the recipe's.
         notes: what the step wants said in the funnel beside the counts.
@@ -104,6 +106,7 @@ class Bench:
     folder: Path
     ledger: Path
     quarantine: Path
+    answers: Path
     seed: int
     device: str
     notes: list[str] = field(default_factory=list)

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 sys.path += [str(Path(__file__).parents[2] / room) for room in ("endpoint", "chaos")]
-from chaos_kills import ForkServer
-from endpoint_world import CONTEXT, PROBLEMS, taught
+from endpoint_fixtures import commands as commands
+from endpoint_fixtures import data as data
+from endpoint_world import CONTEXT, taught
 from vllm_server import SHAPE, VLLMServer
 
 from gppo.policy import Policy
-from gppo.records import write_problems
 
 
 @pytest.fixture(scope="session")
@@ -51,16 +51,3 @@ def vllm(vllm_python: Path, model: Path, tmp_path_factory: pytest.TempPathFactor
     log = tmp_path_factory.mktemp("vllm") / "log.txt"
     with VLLMServer(vllm_python, model, port, log, CONTEXT) as server:
         yield server
-
-
-@pytest.fixture(scope="session")
-def commands() -> Iterator[ForkServer]:
-    with ForkServer() as server:
-        yield server
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    path = tmp_path / "problems.jsonl"
-    write_problems(path, PROBLEMS)
-    return path

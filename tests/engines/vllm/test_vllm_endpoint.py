@@ -1,13 +1,11 @@
 """Distillation and evaluation against vLLM's real server, killed in between."""
 
 import json
-import random
-import signal
 
 import numpy as np
 import pytest
 import yaml
-from chaos_kills import said
+from chaos_kills import kill_as_it_grows
 from endpoint_world import LIMIT, PROBLEMS
 
 from gppo.config import DistillConfig, Recipe
@@ -24,25 +22,6 @@ pytestmark = pytest.mark.slow
 SAMPLES = 16
 WANTED = SAMPLES * len(PROBLEMS)
 FIELDS = ("problem_ids", "correct_PK", "valid_PK", "lengths_PK", "truncated_PK")
-
-
-def kill_until_done(commands, folder, journal, *arguments):
-    """Start and kill -9 at random moments until the command ends by itself; how many kills that took."""
-
-    def there():
-        return journal.read_bytes().count(b"\n") if journal.exists() else 0
-
-    rng, kills = random.Random(0), 0
-    while True:
-        before = there()
-        command, wanted = commands.start(folder, *arguments), before + rng.randint(1, 12)
-        running = command.wait_until(lambda wanted=wanted: there() >= wanted)
-        status = command.kill() if running else command.wait()
-        if status == 0:
-            return kills
-        assert status == -signal.SIGKILL, said(folder)
-        assert there() >= before
-        kills += 1
 
 
 def test_token_ids_are_the_prompt_and_the_server_s_template_makes_the_same(vllm, policy):
@@ -69,7 +48,7 @@ def test_distill_killed_again_and_again(vllm, commands, data, tmp_path):
             assert c.messages[-1]["content"].startswith("<think>\n")
     recipe = {"name": "d", "seed": 3, "run_dir": "run", "distill": section(vllm.url, data, "out.jsonl")}
     (tmp_path / "r.yaml").write_text(yaml.safe_dump(recipe))
-    kills = kill_until_done(commands, tmp_path, tmp_path / "run/distill/answers.jsonl", "distill", "r.yaml")
+    kills = kill_as_it_grows(commands, tmp_path, ["distill", "r.yaml"], "run/distill/answers.jsonl", 12)
     print(f"\n{kills} kills, {found.response_tokens} response tokens, verdicts {found.verdicts}")
     assert kills >= 3
     assert (tmp_path / "out.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
@@ -124,7 +103,7 @@ def test_evaluation_is_the_local_engine_s_and_survives_kills(vllm, policy, model
     (tmp_path / "r.yaml").write_text(
         yaml.safe_dump(recipe(vllm, model, data, tmp_path / "run", extra={"return_token_ids": True}))
     )
-    kills = kill_until_done(commands, tmp_path, tmp_path / "run/evaluations/answers.jsonl", "eval", "r.yaml")
+    kills = kill_as_it_grows(commands, tmp_path, ["eval", "r.yaml"], "run/evaluations/answers.jsonl", 12)
     print(f"{kills} kills")
     assert kills >= 2
     killed = {e.name: e for e in load_evaluations(tmp_path / "run/evaluations")}

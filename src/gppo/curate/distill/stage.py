@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import groupby
 from operator import itemgetter
@@ -13,6 +13,7 @@ from gppo.config.distill import DistillConfig
 from gppo.curate.distill.result import DistillResult
 from gppo.curate.distill.teacher import Teacher
 from gppo.curate.distill.work import Work
+from gppo.curate.judging import share_correct
 from gppo.records import Conversation, read_problems, write_conversations
 from gppo.rollout.openai import Answer, Answers, Ask, Outcome
 from gppo.run import RunFolder, progress
@@ -89,7 +90,7 @@ def _write(teacher: Teacher, answers: Answers, verdicts: Journal, outcome: Outco
     def rows(rates_file: BinaryIO) -> Iterator[Conversation]:
         nonlocal truncated
         for problem, responses in _judged(teacher, answers, verdicts):
-            rate = _pass_rate([verdict for _, _, verdict in responses])
+            rate = share_correct(verdict.status for _, _, verdict in responses)
             rates_file.write(json_line({"id": problem.id, "pass_rate": rate, "responses": len(responses)}))
             for ask, answer, verdict in responses:
                 counts[verdict.status] += 1
@@ -129,12 +130,6 @@ def _judged(
                 responses.append((ask, answer, verdict))
         if responses:
             yield problem, responses
-
-
-def _pass_rate(verdicts: Sequence[Verdict]) -> float | None:
-    """The share that is right of those that could be judged; None where none could."""
-    right = [verdict.correct for verdict in verdicts if verdict.status != "infra"]
-    return sum(right) / len(right) if right else None
 
 
 def _refuse_nothing(outcome: Outcome, answers: Answers) -> None:

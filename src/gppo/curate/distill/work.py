@@ -6,21 +6,19 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from gppo.curate.distill.teacher import Teacher
+from gppo.curate.judging import spoken
 from gppo.rollout.openai import Answer, Answers, Ask, Client, Outcome, collect, opened_in_text
 from gppo.run import Bar
 from gppo.run.interrupt import StopRequest
 from gppo.run.journal import Journal
-from gppo.types import Problem, Rollout, Verdict
+from gppo.types import Problem, Verdict
 from gppo.verify.cases import CaseJudge
 
 #: A response that was cut is never correct, whatever it holds.
 CUT = Verdict("unparsable", 0.0, None, "cut at max_response_tokens")
 #: Responses that may wait for their verdict; beyond, asking waits for the judge.
 _WAITING = 256
-_NOTHING = np.zeros(0, dtype=np.int64)
 
 
 @dataclass(slots=True)
@@ -109,9 +107,7 @@ class Work:
             self.verdicts.add(ask.key, {"verdict": verdict.status, "score": verdict.score}, flush=False)
 
     def _submit(self, problem: Problem, ask: Ask, answer: Answer) -> "Future[Verdict]":
-        text = opened_in_text(answer.text)
-        rollout = Rollout(problem.id, ask.sample, _NOTHING, _NOTHING, _NOTHING, text, answer.finish_reason)
-        return self.judge.submit(problem, rollout, False)
+        return self.judge.submit(problem, spoken(opened_in_text(answer.text), problem.id, ask.sample), False)
 
     def _show(self, client: Client, more: int) -> None:
         budget, counts = self.answers.budget, self._counts

@@ -5,7 +5,6 @@ import json
 import os
 import random
 from collections.abc import Callable
-from types import TracebackType
 from typing import Self
 
 import httpx2
@@ -101,9 +100,7 @@ class Client:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     async def close(self) -> None:

@@ -5,7 +5,6 @@ import signal
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, Self
 
 from gppo.config.endpoint import EndpointConfig
@@ -42,10 +41,8 @@ class Answers:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.journal.__exit__(kind, error, traceback)
+    def __exit__(self, *error: object) -> None:
+        self.journal.__exit__(*error)
 
     def __contains__(self, ask: Ask) -> bool:
         return ask.key in self.journal
@@ -101,6 +98,8 @@ async def collect(
     asks: Iterable[Ask],
     on_answer: Callable[[Ask, Answer], Awaitable[None]],
     stop: StopRequest | None = None,
+    *,
+    answered: bool = False,
 ) -> Outcome:
     """Ask for everything that is not on disk yet.
 
@@ -112,12 +111,13 @@ async def collect(
         asks: read as they are needed.
         on_answer: called with every new answer, after it is on disk.
         stop: whether to stop.
+        answered: the server has answered such requests before, so that a refused problem says nothing about others.
 
     Raises:
         RefusedError: the server refuses everybody, or the first problems one and all.
         GppoError: the server is gone.
     """
-    work = _Work(client, answers, iter(asks), on_answer, stop)
+    work = _Work(client, answers, iter(asks), on_answer, stop, answered)
     tasks = [asyncio.create_task(work.work()) for _ in range(client.config.concurrency)]
     try:
         pending = set(tasks)
@@ -136,16 +136,16 @@ async def collect(
 
 @dataclass(slots=True)
 class _Work:
-    """What the workers share; the fields before the last three are those of ``collect``."""
+    """What the workers share; the fields before the last two are those of ``collect``."""
 
     client: Client
     answers: Answers
     asks: Iterator[Ask]
     on_answer: Callable[[Ask, Answer], Awaitable[None]]
     stop: StopRequest | None
+    answered: bool
     outcome: Outcome = field(default_factory=Outcome)
     in_a_row: int = 0
-    answered: bool = False
 
     @property
     def stopping(self) -> bool:
@@ -158,7 +158,10 @@ class _Work:
     async def work(self) -> None:
         """Take what is asked, one after the other, until there is nothing left or a reason to end."""
         for ask in self.asks:
-            if ask in self.answers or ask.name in self.outcome.refused:
+            if ask in self.answers:
+                self.answered = True
+                continue
+            if ask.name in self.outcome.refused:
                 continue
             if self.stopping or self.outcome.ended == "budget":
                 return

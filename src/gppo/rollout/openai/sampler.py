@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import numpy as np
@@ -32,11 +31,19 @@ class OpenAISampler:
         config: the server. Requests with turns go to chat completions, others to completions with token ids.
         path: the journal of answers.
         max_context: the longest prompt and response together in tokens; None where only the server knows.
+        skip_refused: a problem that the server refuses has no responses instead of ending everything.
+
+    Attributes:
+        refused: why the server refuses a problem, by its id; with ``skip_refused``.
     """
 
-    def __init__(self, config: EndpointConfig, path: Path, max_context: int | None = None) -> None:
+    def __init__(
+        self, config: EndpointConfig, path: Path, max_context: int | None = None, *, skip_refused: bool = False
+    ) -> None:
         self.config = config
         self.max_context = max_context
+        self.refused: dict[str, str] = {}
+        self._skip_refused = skip_refused
         self._path = path
         self._stack = ExitStack()
 
@@ -48,9 +55,7 @@ class OpenAISampler:
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._loop.run(self._client.close())
         self._stack.close()
 
@@ -80,11 +85,14 @@ class OpenAISampler:
         for request, ask in flat:
             if on_finished is not None and (kept := self._answers.get(ask)):
                 on_finished(_rollout(request, ask, kept))
-        outcome = self._loop.run(collect(self._client, self._answers, (ask for _, ask in flat), tell))
-        found = {ask.key: self._answers.get(ask) for _, ask in flat}
+        asked = (ask for _, ask in flat)
+        outcome = self._loop.run(collect(self._client, self._answers, asked, tell, answered=self._skip_refused))
+        skipped = outcome.refused if self._skip_refused else {}
+        self.refused |= skipped
+        found = {ask.key: self._answers.get(ask) for _, ask in flat if ask.name not in skipped}
         _refuse_gaps(outcome, list(found.values()), self._answers.budget)
         return [
-            [_rollout(request, ask, answer) for ask in row if (answer := found[ask.key])]
+            [_rollout(request, ask, answer) for ask in row if (answer := found.get(ask.key))]
             for request, row in zip(requests, asks, strict=True)
         ]
 
@@ -128,8 +136,8 @@ def _refuse_gaps(outcome: Outcome, found: Sequence[Answer | None], budget: Budge
     kept = f"{there} of {len(found)} responses of this batch are kept"
     if outcome.ended == "budget":
         raise GppoError(
-            f"{kept}, and the next might pass the budget: {budget.left()} left; raise evaluate.endpoint.budget and run "
-            "the same command again"
+            f"{kept}, and the next might pass the budget: {budget.left()} left; raise endpoint.budget and run the same "
+            "command again"
         )
     reason = next(iter([*outcome.refused.values(), *outcome.given_up]))
     raise GppoError(f"{kept}: {reason}; run the same command again to ask for the others")
