@@ -36,6 +36,7 @@ from gppo.config.selection import (
 from gppo.config.sft import SFTConfig
 from gppo.config.sources import ColumnsConfig, Format, SourceConfig
 from gppo.config.steps import DecontaminateConfig, ExactDedupConfig, NearDedupConfig, StepConfig, files_of
+from gppo.config.verl import VerlConfig
 from gppo.config.vllm import VLLMConfig
 
 __all__ = [
@@ -81,6 +82,7 @@ __all__ = [
     "TinyConfig",
     "TopSourcesConfig",
     "VLLMConfig",
+    "VerlConfig",
     "YarnConfig",
     "dump_recipe",
     "files_of",
