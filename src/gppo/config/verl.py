@@ -19,6 +19,7 @@ class VerlConfig(Strict):
     rollout: str = Field(default="vllm", description="What samples: vllm or sglang, as verl names them.", min_length=1)
     rollout_parallel: int = Field(default=1, description="GPUs that share the weights of one sampler.", ge=1)
     rollout_memory: float = Field(default=0.6, description="Share of a GPU's memory that a sampler takes.", gt=0, lt=1)
+    rollout_rows: int = Field(default=256, description="Responses that a sampler decodes side by side.", ge=1)
     offload: bool = Field(
         default=False, description="Keep weights and optimizer state in main memory while responses are sampled."
     )

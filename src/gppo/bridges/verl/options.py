@@ -20,8 +20,8 @@ _KL = {"k1": "kl", "k2": "mse", "k3": "low_var_kl"}
 
 
 def tokens_per_gpu(budget: int, longest: int, cluster: VerlConfig) -> int:
-    """A micro-batch must hold the longest sequence, which ``sequence_parallel`` GPUs share."""
-    return max(budget, -(-longest // cluster.sequence_parallel))
+    """A forward pass, which must hold the longest sequence, is shared by ``sequence_parallel`` GPUs."""
+    return -(-max(budget, longest) // cluster.sequence_parallel)
 
 
 def environment(recipe: Recipe, cluster: VerlConfig) -> dict[str, str]:
@@ -112,7 +112,7 @@ def actor_options(recipe: Recipe, config: RLConfig, stage: ResolvedStage, cluste
     ]
 
 
-def rollout_options(recipe: Recipe, config: RLConfig, stage: ResolvedStage, cluster: VerlConfig) -> list[str]:
+def rollout_options(recipe: Recipe, stage: ResolvedStage, cluster: VerlConfig) -> list[str]:
     """Sampling, never truncated."""
     rollout, cpu = "actor_rollout_ref.rollout", recipe.device == "cpu"
     return [
@@ -125,7 +125,7 @@ def rollout_options(recipe: Recipe, config: RLConfig, stage: ResolvedStage, clus
         option(f"{rollout}.dtype", "float32" if require(recipe, "model").dtype == "float32" else "bfloat16"),
         option(f"{rollout}.tensor_model_parallel_size", cluster.rollout_parallel),
         option(f"{rollout}.gpu_memory_utilization", cluster.rollout_memory),
-        option(f"{rollout}.max_num_seqs", config.sampler_rows),
+        option(f"{rollout}.max_num_seqs", cluster.rollout_rows),
         option(f"{rollout}.max_model_len", require(recipe, "model").max_context),
         option(f"{rollout}.agent.num_workers", min(8, 1 if cpu else cluster.nodes * 4)),
     ]

@@ -46,7 +46,7 @@ def render_rl(recipe: Recipe, start: str | None = None) -> list[Job]:
             *data_options(recipe, stage, folder),
             *model_options("actor_rollout_ref.model", recipe, model),
             *actor_options(recipe, config, stage, cluster),
-            *rollout_options(recipe, config, stage, cluster),
+            *rollout_options(recipe, stage, cluster),
             *algorithm_options(config),
             *reward_options(config, cluster),
             *trainer_options(recipe, config, stage, cluster, folder, first),
