@@ -158,15 +158,30 @@ def _own_loss(world: Path) -> float:
     return lost / count
 
 
-def test_without_a_judge_the_run_stops_and_says_so(world):
-    """Tests that cannot be used are an infrastructure failure of every response: none of them counts as wrong."""
-    broken = world / "broken.jsonl"
+def changed_problems(world: Path, name: str, change) -> Path:
     rows = [json.loads(line) for line in (world / "problems.jsonl").read_text().splitlines()]
-    for row in rows:
-        row["ability"] = "riddles"
-    broken.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    recipe = rl_recipe(world, "broken", stages=[{"name": "digits", "data": str(broken), "steps": 1}])
+    path = world / f"{name}.jsonl"
+    path.write_text("".join(json.dumps(change(row)) + "\n" for row in rows))
+    return rl_recipe(world, name, stages=[{"name": "digits", "data": str(path), "steps": 2}])
+
+
+def test_problems_that_no_judge_knows_are_refused_before_anything_starts(world):
+    recipe = changed_problems(world, "riddles", lambda row: row | {"ability": "riddles"})
+    done = gppo("rl", recipe, "--engine", "verl")
+    assert done.returncode == 2
+    assert "'riddles'" in done.stderr
+    assert not (world / "runs" / "riddles" / "verl" / "rl-1" / "verl.log").exists()
+
+
+def test_responses_that_cannot_be_judged_are_no_wrong_answers_and_stop_the_run(world):
+    """Half of the problems have tests that cannot be used: their responses are lost, and more than 5 % are too many."""
+
+    def spoil(row):
+        return row | {"reward_model": {"style": "rule", "ground_truth": "{}"}} if row["ability"] == "code" else row
+
+    recipe = changed_problems(world, "unjudged", spoil)
     done = gppo("rl", recipe, "--engine", "verl", "--set", "verl.restarts=0")
-    assert done.returncode != 0
+    assert done.returncode == 1
     assert "Traceback" not in done.stderr
-    assert "riddles" in done.stderr
+    assert "of the responses were lost in sampling or judging" in done.stderr
+    assert not RunFolder.open(world / "runs" / "unjudged").read_metrics("rl")

@@ -9,6 +9,7 @@ from gppo.policy import encode_conversation, encode_prompt
 from gppo.records import read_conversations, read_problems, write_conversations, write_problems
 from gppo.run import RunFolder
 from gppo.types import UserError
+from gppo.verify.cases import CaseJudge
 
 
 def convert(job: Job, recipe: Recipe, run: RunFolder, tokenizer: Any) -> dict[str, int]:
@@ -18,7 +19,8 @@ def convert(job: Job, recipe: Recipe, run: RunFolder, tokenizer: Any) -> dict[st
         how many records were written and how many are too long.
 
     Raises:
-        UserError: the records cannot be read, or too few are short enough for one step.
+        UserError: the records cannot be read or judged, or too few are short enough for one step.
+        SandboxError: programs cannot be isolated on this machine; verl's others are taken to be like it.
     """
     job.folder.mkdir(parents=True, exist_ok=True)
     quarantine = run.path / "quarantine" / f"{job.folder.name}.jsonl"
@@ -31,6 +33,8 @@ def convert(job: Job, recipe: Recipe, run: RunFolder, tokenizer: Any) -> dict[st
     stage = next(stage for stage in require(recipe, "rl").resolved_stages() if stage.name == job.stage)
     problems = read_problems(job.source, quarantine=quarantine)
     short = [p for p in problems if len(encode_prompt(tokenizer, p.prompt)) <= stage.max_prompt_tokens]
+    with CaseJudge() as judge:
+        judge.prepare(short)
     _enough(len(short), len(problems), stage.prompts_per_step, "rl.prompts_per_step", "max_prompt_tokens")
     numbered = [dataclasses.replace(problem, extra={"index": i}) for i, problem in enumerate(short)]
     return {"written": write_problems(job.data, numbered), "too_long": len(problems) - len(short)}
