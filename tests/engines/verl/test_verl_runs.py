@@ -3,9 +3,11 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -104,11 +106,40 @@ def test_a_killed_worker_is_survived(world):
     assert (folder / "checkpoints" / "rl" / "step-000003" / "manifest.json").is_file()
 
 
-def test_sft_and_what_it_leaves(world):
-    text = json.loads(json.dumps(_sft_recipe(world)))
+@pytest.fixture
+def cluster(tmp_path) -> Iterator[str]:
+    """A Ray that runs already: its address. Its processes need what verl's need on CPU."""
+    ray, port = Path(sys.executable).with_name("ray"), 6421
+    settings = {
+        "VERL_PLATFORM": "cpu",
+        "VERL_USE_EXTERNAL_MODULES": "gppo.bridges.verl.cpu",
+        "RAY_AUTH_MODE": "disabled",
+    }
+    command = [ray, "start", "--head", "--block", "--port", str(port), "--num-cpus", "16", "--num-gpus", "2"]
+    with (tmp_path / "ray.log").open("w") as log:
+        process = subprocess.Popen(
+            [*command, "--include-dashboard", "false"], env=os.environ | settings, stdout=log, stderr=subprocess.STDOUT
+        )
+        try:
+            deadline = time.monotonic() + 120
+            while not _answers(port) and time.monotonic() < deadline:
+                time.sleep(0.2)
+            time.sleep(5)  # the port answers before its node is known
+            yield f"127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_sft_on_a_cluster_that_runs_already(world, cluster):
     path = world / "sft-run.yaml"
-    path.write_text(json.dumps(text))
-    done = gppo("sft", path, "--engine", "verl")
+    path.write_text(json.dumps(_sft_recipe(world)))
+    done = gppo("sft", path, "--engine", "verl", "--set", f"verl.address={cluster}")
     log = world / "runs" / "sft-run" / "verl" / "sft" / "verl.log"
     assert done.returncode == 0, done.stderr + log.read_text(errors="replace")[-4000:]
     run = RunFolder.open(world / "runs" / "sft-run")
