@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("verl", reason="verl is not installed here; make test-verl makes an environment for it")
@@ -17,6 +18,7 @@ pytest.importorskip("verl", reason="verl is not installed here; make test-verl m
 from verl_world import gppo, make_world, rl_recipe
 
 from gppo.run import RunFolder
+from gppo.run.rollouts import read_rollouts
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +63,13 @@ def test_three_steps_of_a_recipe(world, objective):
     assert any(line["clip_fraction"] > 0 for line in lines), "several updates a step must move ratios past a bound"
     given_back = max(line["given_back"] for line in lines)
     assert given_back == 0 if objective == "clip_higher" else given_back > 0
+
+    rows = read_rollouts(run.rollouts, 2)
+    assert len(rows) == 32
+    assert {row.verdict for row in rows} <= {"correct", "wrong", "unparsable"}
+    assert np.mean([row.reward for row in rows]) == pytest.approx(lines[1]["reward_mean"])
+    groups = [[row for row in rows[i : i + 4]] for i in range(0, 32, 4)]
+    assert all(sum(row.advantage for row in group) == pytest.approx(0, abs=1e-9) for group in groups)
 
     before, after = tensors(world / "model"), tensors(run.checkpoints / "rl" / "step-000003")
     assert before.keys() == after.keys()

@@ -57,11 +57,12 @@ class GppoTrainer(PPOTrainerSync):
         self._keep(batch, rows)
         dead = without_advantage(rows) if self.settings["zero_advantage"] == "drop" else np.zeros(len(batch), bool)
         self.idle = bool(dead.all())
+        kept = {uid for uid, out in zip(rows.uids, dead, strict=True) if not out}
+        metrics["gppo/groups_kept"] = float(len(kept))
         if dead.any() and not self.idle:
-            gone = [key for key, out in zip(batch.keys, dead, strict=True) if out]
-            kept = batch.select_keys([key for key, out in zip(batch.keys, dead, strict=True) if not out])
-            tq.kv_clear(keys=gone, partition_id=batch.partition_id)
-            batch = kept
+            gone = {key for key, out in zip(batch.keys, dead, strict=True) if out}
+            partition, batch = batch.partition_id, batch.select_keys([key for key in batch.keys if key not in gone])
+            tq.kv_clear(keys=list(gone), partition_id=partition)
         return super()._balance_batch(batch, metrics, **rest)
 
     def _compute_advantage(self, batch: Any, metrics: dict[str, Any]) -> Any:
