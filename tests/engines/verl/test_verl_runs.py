@@ -68,8 +68,10 @@ def test_three_steps_of_a_recipe(world, objective):
     assert len(rows) == 32
     assert {row.verdict for row in rows} <= {"correct", "wrong", "unparsable"}
     assert np.mean([row.reward for row in rows]) == pytest.approx(lines[1]["reward_mean"])
-    groups = [[row for row in rows[i : i + 4]] for i in range(0, 32, 4)]
-    assert all(sum(row.advantage for row in group) == pytest.approx(0, abs=1e-9) for group in groups)
+    for name in {row.problem_id for row in rows}:
+        group = [row for row in rows if row.problem_id == name]
+        assert sorted(row.sample for row in group) == [0, 1, 2, 3]
+        assert sum(row.advantage for row in group) == pytest.approx(0, abs=1e-9)
 
     before, after = tensors(world / "model"), tensors(run.checkpoints / "rl" / "step-000003")
     assert before.keys() == after.keys()
