@@ -96,14 +96,14 @@ def test_a_killed_worker_is_survived(world):
     recipe = rl_recipe(world, "killed")
     command = [sys.executable, "-m", "gppo.cli.main", "rl", str(recipe), "--engine", "verl"]
     folder = world / "runs" / "killed"
-    saved = folder / "verl" / "rl-1" / "checkpoints" / "latest_checkpointed_iteration.txt"
+    measured = folder / "verl" / "rl-1" / "metrics.jsonl"  # a step's line comes after its checkpoint
     before = set(processes_with("ray::WorkerDict"))
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
     )
     try:
         deadline = time.monotonic() + 400
-        while not saved.is_file() and process.poll() is None and time.monotonic() < deadline:
+        while not measured.is_file() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.2)
         workers = sorted(set(processes_with("ray::WorkerDict")) - before)
         assert workers, log_of(world, "killed")
@@ -126,7 +126,7 @@ def cluster(tmp_path) -> Iterator[str]:
         "VERL_USE_EXTERNAL_MODULES": "gppo.bridges.verl.cpu",
         "RAY_AUTH_MODE": "disabled",
     }
-    command = [ray, "start", "--head", "--block", "--port", str(port), "--num-cpus", "16", "--num-gpus", "2"]
+    command = [ray, "start", "--head", "--block", "--port", str(port), "--num-cpus", "24", "--num-gpus", "2"]
     with (tmp_path / "ray.log").open("w") as log:
         process = subprocess.Popen(
             [*command, "--include-dashboard", "false"], env=os.environ | settings, stdout=log, stderr=subprocess.STDOUT

@@ -31,7 +31,8 @@ def main(config: Any) -> None:
     started: dict[str, Any] = {}
     if os.environ.get("VERL_PLATFORM") == "cpu" and "RAY_ADDRESS" not in os.environ:
         workers = config.trainer.nnodes * config.trainer.n_gpus_per_node
-        started = {"num_cpus": 4 * workers + 8, "num_gpus": workers, "include_dashboard": False}
+        # verl's SFT reserves ten CPUs beside each GPU, and waits for them without end.
+        started = {"num_cpus": 10 * workers + 4, "num_gpus": workers, "include_dashboard": False}
     ray.init(**started)
     sft_trainer_ray.Tracking = _Tracking
     sft_trainer_ray.SFTTrainer(config=config).fit()
