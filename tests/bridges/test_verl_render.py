@@ -221,9 +221,9 @@ def test_dry_run_prints_the_command(tmp_path, capsys, monkeypatch):
     app(["rl", str(path), "--engine", "verl", "--dry-run"], standalone_mode=False)
     printed = capsys.readouterr().out
     command = printed.split("train.parquet\n", 1)[1].replace("\\\n", " ").split()
-    assert command[:3] == ["python", "-m", "gppo.bridges.verl.main_rl"]
+    assert command[:4] == ["RAY_ADDRESS=local", "python", "-m", "gppo.bridges.verl.main_rl"]
     (job,) = render_rl(load_recipe(path))
-    assert len(command) == 3 + len(job.options)
+    assert len(command) == 4 + len(job.options)
     assert not (tmp_path / "runs").exists()
     with pytest.raises(UserError, match="--engine verl"):
         app(["rl", str(path), "--dry-run"], standalone_mode=False)

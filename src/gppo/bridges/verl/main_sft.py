@@ -29,7 +29,7 @@ def main(config: Any) -> None:
     """Start Ray, or join the cluster of RAY_ADDRESS, and train."""
     end_with_parent()
     started: dict[str, Any] = {}
-    if os.environ.get("VERL_PLATFORM") == "cpu" and "RAY_ADDRESS" not in os.environ:
+    if os.environ.get("VERL_PLATFORM") == "cpu" and os.environ.get("RAY_ADDRESS", "local") == "local":
         workers = config.trainer.nnodes * config.trainer.n_gpus_per_node
         # verl's SFT reserves ten CPUs beside each GPU, and waits for them without end.
         started = {"num_cpus": 10 * workers + 4, "num_gpus": workers, "include_dashboard": False}

@@ -26,7 +26,7 @@ def tokens_per_gpu(budget: int, longest: int, cluster: VerlConfig) -> int:
 
 def environment(recipe: Recipe, cluster: VerlConfig) -> dict[str, str]:
     """Variables of verl's processes."""
-    found = {"RAY_ADDRESS": cluster.address} if cluster.address else {}
+    found = {"RAY_ADDRESS": cluster.address or "local"}  # without it Ray joins whatever cluster it finds
     if recipe.device == "cpu":
         # The entry point of gppo is found by itself, but an error in it is swallowed; this way it is not.
         found |= {"VERL_PLATFORM": "cpu", "VERL_USE_EXTERNAL_MODULES": "gppo.bridges.verl.cpu"}
