@@ -16,6 +16,11 @@ _AGGREGATION = {
 }
 #: Shards and optimizer to go on from, and the whole model in full precision, which verl's own merger would round.
 CONTENTS = ["model", "optimizer", "extra", "hf_model"]
+#: A rehearsal needs no eight loaders and eight stores.
+_FEWER_PROCESSES = [
+    option("data.dataloader_num_workers", 0),
+    option("transfer_queue.backend.SimpleStorage.num_data_storage_units", 1),
+]
 _KL = {"k1": "kl", "k2": "mse", "k3": "low_var_kl"}
 
 
@@ -44,7 +49,7 @@ def data_options(recipe: Recipe, stage: ResolvedStage, folder: Path) -> list[str
         option("data.max_prompt_length", stage.max_prompt_tokens),
         option("data.max_response_length", stage.max_response_tokens),
         option("data.seed", recipe.seed),
-        *([option("data.dataloader_num_workers", 0)] if recipe.device == "cpu" else []),
+        *(_FEWER_PROCESSES if recipe.device == "cpu" else []),
     ]
 
 
