@@ -85,7 +85,7 @@ def rl_recipe(world: Path, name: str, **rl: object) -> Path:
             "prompts_per_step": 8,
             "group_size": 4,
             "mini_batch_prompts": 2,
-            "learning_rate": 4e-4,
+            "learning_rate": 3e-4,
             "epochs": 2,
             "max_prompt_tokens": 16,
             "max_response_tokens": 64,
