@@ -8,10 +8,12 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$p && break; done)
 TRL_VENV ?= .venv-trl
 VLLM_VENV ?= .venv-vllm
+VERL_VENV ?= .venv-verl
+VERL_PYTHON ?= $(shell for p in python3.11 python3.12; do command -v $$p && break; done)
 CAREFUL := src/gppo/objectives/*,src/gppo/config/*,src/gppo/records/*
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-seeds test test-trl test-vllm chaos check format bench bench-trl clean
+.PHONY: help venv demo demo-seeds test test-trl test-vllm test-verl chaos check format bench bench-trl clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -45,6 +47,9 @@ test-vllm: $(STAMP)  ## what talks to vLLM, against its real server on this CPU;
 	@if $(MAKE) --no-print-directory $(VLLM_VENV)/.installed; then \
 		GPPO_VLLM_PYTHON=$(CURDIR)/$(VLLM_VENV)/bin/python $(BIN)/pytest tests/engines/vllm -rs; \
 	else echo "test-vllm skipped: the packages of constraints/vllm.txt cannot be installed here; the reason is above"; fi
+
+test-verl: $(VERL_VENV)/.installed  ## the verl bridge inside the real verl on a local Ray; makes .venv-verl for it
+	$(VERL_VENV)/bin/pytest tests/engines/verl tests/bridges --timeout 900
 
 chaos: $(STAMP)  ## 70 kill -9 on RL, SFT, evaluation and verify; each must end like the undisturbed run
 	GPPO_CHAOS=full timeout 900 $(BIN)/pytest tests/chaos -s --timeout 800
@@ -81,6 +86,13 @@ $(VLLM_VENV)/.installed: constraints/vllm.txt
 	$(VLLM_VENV)/bin/pip install --disable-pip-version-check -q --no-deps -r constraints/vllm.txt
 	@touch $@
 
+$(VERL_VENV)/.installed: pyproject.toml constraints/core.txt constraints/verl.txt
+	@$(if $(VERL_PYTHON),:,echo "verl needs Python 3.11 or 3.12 and none was found; choose one: make test-verl VERL_PYTHON=/path/to/python3.12" >&2; exit 2)
+	$(VERL_PYTHON) -m venv $(VERL_VENV)
+	$(VERL_VENV)/bin/pip install --disable-pip-version-check -q -c constraints/core.txt torch
+	$(VERL_VENV)/bin/pip install --disable-pip-version-check -q -c constraints/verl.txt -e '.[verl]' pytest pytest-timeout hypothesis
+	@touch $@
+
 clean:  ## remove the environment and everything that tools wrote; runs/ stays
-	rm -rf $(VENV) $(TRL_VENV) $(VLLM_VENV) build dist .coverage .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(TRL_VENV) $(VLLM_VENV) $(VERL_VENV) build dist .coverage .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

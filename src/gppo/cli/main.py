@@ -43,6 +43,8 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a value, e.g. rl.learning_rate=1e-6. Repeatable."),
 ]
+Engine = Annotated[Literal["local", "verl"], typer.Option(help="This machine, or verl on Ray; see docs/cluster.md.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="With --engine verl: print its command and start nothing.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Start anew; an older run in the folder is moved aside.")]
 
 
@@ -115,6 +117,25 @@ def _endpoints(recipe: "Recipe", section: str) -> "list[EndpointConfig]":
         return [recipe.evaluate.endpoint]
     steps = [step for config in recipe.curate or [] if section == "curate" for step in config.steps]
     return [endpoint for step in steps if (endpoint := endpoint_of(step))]
+
+
+def _elsewhere(path: Path, overrides: list[str] | None, fresh: bool, section: str, engine: str, dry_run: bool) -> bool:
+    """Whether another engine was asked for; its run is then done, or shown."""
+    if engine == "local":
+        if dry_run:
+            raise UserError("--dry-run shows what another engine would be told; add --engine verl")
+        return False
+    from gppo.bridges.verl.engine import jobs_of, run_jobs, show
+    from gppo.config import load_recipe
+
+    if dry_run:
+        show(jobs_of(load_recipe(path, overrides or []), section), typer.echo)
+        return True
+    jobs_of(load_recipe(path, overrides or []), section)  # what it cannot do is said before the folder is there
+    recipe, run = _start(path, overrides, fresh, section)
+    run_jobs(recipe, run, section)
+    _done(run)
+    return True
 
 
 def _policy(recipe: "Recipe") -> "Policy":
@@ -195,8 +216,16 @@ def distill(recipe_file: RecipeFile, overrides: Overrides = None, fresh: Fresh =
 
 
 @app.command()
-def sft(recipe_file: RecipeFile, overrides: Overrides = None, fresh: Fresh = False) -> None:
+def sft(
+    recipe_file: RecipeFile,
+    overrides: Overrides = None,
+    fresh: Fresh = False,
+    engine: Engine = "local",
+    dry_run: DryRun = False,
+) -> None:
     """Fine-tune on reasoning traces. Run it again to go on from the newest checkpoint."""
+    if _elsewhere(recipe_file, overrides, fresh, "sft", engine, dry_run):
+        return
     recipe, run = _start(recipe_file, overrides, fresh, "sft")
     from gppo.sft.stage import run_sft
 
@@ -205,11 +234,19 @@ def sft(recipe_file: RecipeFile, overrides: Overrides = None, fresh: Fresh = Fal
 
 
 @app.command()
-def rl(recipe_file: RecipeFile, overrides: Overrides = None, fresh: Fresh = False) -> None:
+def rl(
+    recipe_file: RecipeFile,
+    overrides: Overrides = None,
+    fresh: Fresh = False,
+    engine: Engine = "local",
+    dry_run: DryRun = False,
+) -> None:
     """Train by reinforcement learning with GPPO, or another objective. Run it again to go on.
 
     A recipe with an sft section starts from what `gppo sft` made of it in the same run folder.
     """
+    if _elsewhere(recipe_file, overrides, fresh, "rl", engine, dry_run):
+        return
     recipe, run = _start(recipe_file, overrides, fresh, "rl")
     from gppo.rl.stage import run_rl
     from gppo.sft.stage import load_fine_tuned

@@ -43,6 +43,7 @@ from gppo.config.steps import (
     endpoint_of,
     files_of,
 )
+from gppo.config.verl import VerlConfig
 from gppo.config.vllm import VLLMConfig
 
 __all__ = [
@@ -88,6 +89,7 @@ __all__ = [
     "TinyConfig",
     "TopSourcesConfig",
     "VLLMConfig",
+    "VerlConfig",
     "YarnConfig",
     "dump_recipe",
     "endpoint_of",

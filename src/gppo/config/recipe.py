@@ -12,6 +12,7 @@ from gppo.config.evaluation import EvaluateConfig
 from gppo.config.model import ModelConfig
 from gppo.config.rl import RLConfig
 from gppo.config.sft import SFTConfig
+from gppo.config.verl import VerlConfig
 from gppo.config.vllm import VLLMConfig
 
 
@@ -38,7 +39,7 @@ class Recipe(Strict):
     sft: SFTConfig | None = Field(default=None, description="Supervised fine-tuning.")
     rl: RLConfig | None = Field(default=None, description="Reinforcement learning.")
     evaluate: EvaluateConfig | None = Field(default=None, description="What is scored, and how it is sampled.")
-
+    verl: VerlConfig | None = Field(default=None, description="The cluster of --engine verl; no other engine reads it.")
     vllm: VLLMConfig | None = Field(default=None, description="vLLM, for rl.sampler and evaluate.engine vllm.")
 
     @property

@@ -1,6 +1,7 @@
 """The policy: a causal language model, its chat tokens, its log-probabilities and how they are learned from."""
 
 from gppo.policy._restore import load_model
+from gppo.policy.adopt import adopt_model
 from gppo.policy.chat import encode_conversation, encode_prompt, opens_thinking
 from gppo.policy.checkpoint import Checkpoints
 from gppo.policy.device import place
@@ -18,6 +19,7 @@ __all__ = [
     "Checkpoints",
     "Optimizer",
     "Policy",
+    "adopt_model",
     "byte_tokenizer",
     "chunked_logprobs",
     "encode_conversation",

@@ -26,6 +26,8 @@ SAFE_KEYS = (
     "rl.reward.max_infra_share",
     "vllm",  # where vLLM is and what it may use
     "vllm.*",
+    "verl",  # the cluster: where the work is done
+    "verl.*",
 )
 
 #: Changing these changes in which order numbers are added up: the run goes on, equal to the uninterrupted one but for

@@ -1,0 +1,117 @@
+"""A world for verl on CPU: a tiny model that has just learned to answer in the right format with a random digit.
+
+One kind of problem is math (box the digit), the other code (print it). About one answer in three is right, so groups
+have advantages from the first step, judged by the real judges.
+"""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+DIGITS = "123"
+WORLD = {"hidden_size": 64, "layers": 2, "heads": 4, "kv_heads": 2}
+
+
+def make_world(folder: Path) -> Path:
+    """The model in ``folder/model``, problems in ``folder/problems.jsonl``, conversations in ``folder/sft.jsonl``."""
+    from gppo.config import Recipe
+    from gppo.policy import byte_tokenizer, load_policy
+    from gppo.run import RunFolder
+    from gppo.sft.stage import run_sft
+
+    draw = random.Random(0)
+    conversations, problems = [], []
+    for i in range(96):
+        code = i % 2 == 1
+        question = "print" if code else "box"
+        digit = draw.choice(DIGITS)
+        answer = f"```python\nprint({digit})\n```" if code else f"\\boxed{{{digit}}}"
+        turns = [{"role": "user", "content": question}, {"role": "assistant", "content": f"<think>x</think>{answer}"}]
+        conversations.append({"messages": turns})
+        tests = json.dumps({"inputs": [""], "outputs": [digit], "fn_name": None})
+        problems.append(
+            {
+                "data_source": "digits",
+                "prompt": [{"role": "user", "content": question}],
+                "ability": "code" if code else "math",
+                "reward_model": {"style": "rule", "ground_truth": tests if code else digit},
+                "extra_info": {"id": f"p{i}"},
+            }
+        )
+    tokenizer = byte_tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_end|>"]})  # verl asks for it in every Qwen
+    tokenizer.save_pretrained(folder / "tokenizer")
+    write_lines(folder / "sft.jsonl", conversations)
+    write_lines(folder / "problems.jsonl", problems)
+    recipe = Recipe.model_validate(
+        {
+            "name": "world",
+            "model": {"tiny": WORLD, "tokenizer": str(folder / "tokenizer"), "max_context": 128},
+            "sft": {
+                "data": str(folder / "sft.jsonl"),
+                "steps": 120,
+                "batch_size": 16,
+                "max_length": 128,
+                "optimizer": {"learning_rate": 5e-3, "min_learning_rate": 5e-4},
+                "save_every": 0,
+            },
+        }
+    )
+    policy = load_policy(recipe.model, seed=0)
+    run_sft(recipe, RunFolder.create(folder / "made", yaml.safe_dump(recipe.model_dump(mode="json"))), policy)
+    policy.save(folder / "model", policy.model.state_dict())
+    return folder
+
+
+def write_lines(path: Path, rows: list[dict]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def rl_recipe(world: Path, name: str, **rl: object) -> Path:
+    """A recipe of three steps on two workers, in a file."""
+    recipe = {
+        "name": name,
+        "run_dir": str(world / "runs" / name),
+        "device": "cpu",
+        "model": {"path": str(world / "model"), "max_context": 128},
+        "rl": {
+            "stages": [{"name": "digits", "data": str(world / "problems.jsonl"), "steps": 3}],
+            "prompts_per_step": 8,
+            "group_size": 4,
+            "mini_batch_prompts": 2,
+            "learning_rate": 3e-4,
+            "epochs": 2,
+            "max_prompt_tokens": 16,
+            "max_response_tokens": 64,
+            "micro_batch_tokens": 1024,
+            "save_every": 1,
+            "optimizer": {"warmup_steps": 0},
+            **rl,
+        },
+        "evaluate": {
+            "sets": [{"name": "digits", "data": str(world / "problems.jsonl"), "limit": 8}],
+            "sampling": [{"temperature": 1.0, "top_p": 1.0, "k": 2}],
+            "max_response_tokens": 64,
+        },
+        "verl": {"nodes": 1, "gpus_per_node": 2},
+    }
+    path = world / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(recipe, sort_keys=False))
+    return path
+
+
+def gppo(*arguments: object, timeout: float = 400) -> subprocess.CompletedProcess[str]:
+    """The command, in this environment."""
+    return subprocess.run(
+        [sys.executable, "-m", "gppo.cli.main", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
+    )
