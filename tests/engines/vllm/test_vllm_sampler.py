@@ -131,6 +131,24 @@ def test_a_killed_process_is_one_sentence_and_the_next_call_starts_another(own: 
     assert _ids(sampler.generate(LONG, SETTINGS, seed=0, step=0)) == expected
 
 
+def test_an_engine_with_other_weights_is_an_error_at_once(own: Policy, vllm_python: Path, tmp_path: Path) -> None:
+    """The comparison fails between two pieces of vLLM's work, where nothing is under way that could be aborted."""
+    other = Policy(copy.deepcopy(own.model), own.tokenizer)
+    with torch.no_grad():
+        other.model.model.norm.weight.mul_(3.0)
+
+    class Wrong(VLLMSampler):
+        def _write_weights(self, folder: Path) -> None:
+            mine, self.policy = self.policy, other
+            super()._write_weights(folder)
+            self.policy = mine
+
+    with Wrong(own, VLLMConfig(python=vllm_python), 8, tmp_path / "vllm.log") as sampler:
+        for _ in range(2):
+            with pytest.raises(GppoError, match=r"other probabilities .* nats apart"):
+                sampler.generate(LONG, SETTINGS, seed=0, step=0)
+
+
 def test_an_environment_without_vllm_is_one_sentence(own: Policy, tmp_path: Path) -> None:
     with (
         VLLMSampler(own, VLLMConfig(python=Path("/usr/bin/python3")), 8, tmp_path / "vllm.log") as sampler,

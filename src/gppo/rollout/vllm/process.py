@@ -31,7 +31,7 @@ class VLLMProcess:
         devices: GPUs that it may see, e.g. "1,2"; None for those of this process.
 
     Raises:
-        UserError: there is no such interpreter, or vLLM cannot be imported by it.
+        UserError: the interpreter cannot be started.
     """
 
     def __init__(

@@ -171,10 +171,10 @@ class VLLMSampler:
             )
 
     def _abandon(self, engine: VLLMProcess) -> None:
-        """Have a generation ended that nobody wants any more; without vLLM, nothing."""
+        """Have what is under way ended, its answers unread; without vLLM, nothing."""
         try:
             engine.tell("abort")
-            while "all" not in engine.answer():
+            while "aborted" not in engine.answer():
                 pass
         except GppoError:
             self._process, self._compared = None, False  # the next call starts another

@@ -6,7 +6,7 @@ do through the connection whose descriptor is its only argument:
     {"do": "start", ...engine arguments}                   -> {"ready": versions}
     {"do": "reload", "folder": F}                          -> {"done": ...}
     {"do": "generate", "prompts", "wanted", "sampling"}    -> {"ended": ...} for each response, then {"all": count}
-    {"do": "abort"}                                        ends a "generate" early: {"all": ...} comes at once
+    {"do": "abort"}                                        ends what is under way -> {"aborted": ...}, at any time
     {"do": "sleep"} | {"do": "wake"}                       -> {"done": ...}
 
 An exception becomes {"failed": text} and ends the process. Both ends are ours; what a model says passes as
@@ -60,7 +60,8 @@ def _generate(llm: Any, connection: Connection, prompts: Sequence[Any], wanted: 
         if connection.poll():
             assert connection.recv()["do"] == "abort"
             engine.abort_request([str(number) for number in range(len(wanted))])
-            break
+            connection.send({"aborted": ended})
+            return
     connection.send({"all": ended})
 
 
@@ -85,6 +86,8 @@ def main(connection: Connection) -> None:
             connection.send({"done": what})
         elif what == "generate":
             _generate(llm, connection, told["prompts"], told["wanted"], told["sampling"])
+        elif what == "abort":  # it came when the work was done, or between two pieces of it
+            connection.send({"aborted": 0})
         elif what == "sleep":
             llm.sleep(level=2)  # weights go too: they are sent anew before the next rollouts
             connection.send({"done": what})
