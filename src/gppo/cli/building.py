@@ -136,3 +136,42 @@ def export(
     checkpoint = newest_checkpoint(run.checkpoints)
     export_model(checkpoint, load(load_recipe(run.recipe, [])), target)
     typer.echo(f"{checkpoint} written to {target}")
+
+
+@app.command()
+def reproduce(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="An experiment, or a file of your own; without it, a list.")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="Runs of each arm; as many as the experiment says.", min=1)] = None,
+    first_seed: Annotated[int, typer.Option(help="Seeds are this and the ones after it.", min=0)] = 0,
+    scale: Annotated[str, typer.Option(help="miniature, or gpu: larger models on a GPU.")] = "miniature",
+    jobs: Annotated[int | None, typer.Option(help="Units side by side; one for each CPU, one on a GPU.", min=1)] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--run", metavar="FOLDER", help="Where it is kept; runs/reproduce/NAME otherwise.")
+    ] = None,
+    fresh: Fresh = False,
+) -> None:
+    """Ask one of the paper's questions again: small models, many seeds, a figure, and a verdict that may be "undecided".
+
+    Each experiment was stated in recipes/reproduce/ before it was run. Run it again to go on, or with more seeds.
+    """
+    from rich.console import Console
+
+    from gppo.reproduce.experiment import experiment_names, find_experiment, read_experiment
+    from gppo.reproduce.run import available_cpus, experiments_table
+    from gppo.reproduce.run import reproduce as run_experiment
+
+    console = Console()
+    if name is None:
+        console.print(experiments_table([read_experiment(find_experiment(each)) for each in experiment_names()]))
+        return
+    file = find_experiment(name)
+    experiment = read_experiment(file)
+    folder = folder or Path("runs/reproduce") / (
+        experiment.name if scale == "miniature" else f"{experiment.name}-{scale}"
+    )
+    chosen = range(first_seed, first_seed + (seeds or experiment.seeds))
+    at_once = jobs or (available_cpus() if scale == "miniature" else 1)
+    page = run_experiment(file, folder, chosen, scale, at_once, console, fresh=fresh)
+    typer.echo(f"Page: {page}")

@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any, Literal, overload
 
 import yaml
-from pydantic import ValidationError
 
-from gppo.config._explain import explain
 from gppo.config._yaml import dump, parse
 from gppo.config.data import CurateConfig
 from gppo.config.distill import DistillConfig
+from gppo.config.edit import checked, filled, read_mapping, set_key
 from gppo.config.evaluation import EvaluateConfig
 from gppo.config.model import ModelConfig
 from gppo.config.recipe import Recipe
@@ -35,17 +34,14 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         UserError: the file is missing or not YAML, or something in it is wrong. Everything wrong is listed, one line
             each, with its dotted key.
     """
-    data = _read(Path(path))
+    data = read_mapping(Path(path))
     changed = [_override(data, text) for text in overrides]
     folder = str(data.get("run_dir") or Path("runs") / str(data.get("name")))
-    try:
-        return Recipe.model_validate(_with_folder(data, folder))
-    except ValidationError as error:
-        lines = []
-        for key, complaint in explain(error, Recipe):
-            origin = "--set" if any(_blames(place, key, complaint) for place in changed) else str(path)
-            lines.append(f"{origin}: {key}: {complaint}" if key else f"{origin}: {complaint}")
-        raise UserError("\n".join(lines)) from error
+
+    def origin(key: str, complaint: str) -> str:
+        return "--set" if any(_blames(place, key, complaint) for place in changed) else str(path)
+
+    return checked(Recipe, filled(data, {"{run}": folder}), origin)
 
 
 def _blames(place: str, key: str, complaint: str) -> bool:
@@ -53,47 +49,11 @@ def _blames(place: str, key: str, complaint: str) -> bool:
     return f"{key}.".startswith(f"{place}.") or (complaint.startswith("unknown key") and place.startswith(f"{key}."))
 
 
-def _with_folder(value: Any, folder: str) -> Any:
-    """The same nested value with ``{run}`` at the start of texts replaced by the run folder."""
-    if isinstance(value, dict):
-        return {key: _with_folder(item, folder) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_with_folder(item, folder) for item in value]
-    if isinstance(value, str) and value.startswith("{run}"):
-        return folder + value.removeprefix("{run}")
-    return value
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_bytes().decode("utf-8")
-    except OSError as error:
-        raise UserError(f"{path}: the recipe cannot be read ({error.strerror}); check the path") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 text (byte {error.start}); save the recipe as UTF-8") from error
-    try:
-        data, complaints = parse(text)
-    except yaml.MarkedYAMLError as error:
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise UserError(f"{path}{line}: not YAML ({error.problem})") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
-    except RecursionError as error:
-        raise UserError(f"{path}: an alias contains itself, or lists are nested without end; write it out") from error
-    if complaints:
-        raise UserError("\n".join(f"{path}: {complaint}" for complaint in complaints))
-    if not isinstance(data, dict):
-        found = "empty" if data is None else f"a {type(data).__name__}"
-        raise UserError(f"{path}: a recipe is a mapping of keys such as 'name' and 'model', this file is {found}")
-    return data
-
-
 def _override(data: dict[str, Any], text: str) -> str:
     """Apply one KEY=VALUE in place and return its key."""
     key, equals, value_text = text.partition("=")
     key = key.strip()
-    parts = key.split(".")
-    if not equals or not all(parts):
+    if not equals or not all(key.split(".")):
         raise UserError(f"--set {text}: write KEY=VALUE with a dotted key, e.g. rl.learning_rate=1e-6")
     try:
         value, complaints = parse(value_text)
@@ -101,27 +61,8 @@ def _override(data: dict[str, Any], text: str) -> str:
         raise UserError(f"--set {text}: the value is not YAML; quote it, e.g. {key}='\"text\"'") from error
     if complaints:
         raise UserError("\n".join(f"--set {key}: {complaint}" for complaint in complaints))
-    place: Any = data
-    for i, part in enumerate(parts):
-        slot = _slot(place, part, key, ".".join(parts[:i]))
-        if i == len(parts) - 1:
-            place[slot] = value
-        else:
-            if isinstance(place, dict) and place.get(slot) is None:
-                place[slot] = {}
-            place = place[slot]
+    set_key(data, key, value)
     return key
-
-
-def _slot(place: Any, part: str, key: str, parent: str) -> str | int:
-    """What indexes ``place``: the part itself in a section, its number in a list."""
-    if isinstance(place, dict):
-        return part
-    if not isinstance(place, list):
-        raise UserError(f"--set {key}: '{parent}' is {place!r}, not a section; it has no '{part}'")
-    if not (part.isascii() and part.isdigit() and int(part) < len(place)):
-        raise UserError(f"--set {key}: '{parent}' is a list of {len(place)}; number its entries from 0, not '{part}'")
-    return int(part)
 
 
 def dump_recipe(recipe: Recipe) -> str:

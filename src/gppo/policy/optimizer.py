@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from gppo.config.optimizer import OptimizerConfig
-from gppo.types import GppoError
+from gppo.types import Diverged
 
 
 class Optimizer:
@@ -62,7 +62,7 @@ class Optimizer:
         A non-finite gradient changes nothing: the update is skipped and counted.
 
         Raises:
-            GppoError: ``max_bad_updates`` in a row were skipped.
+            Diverged: ``max_bad_updates`` in a row were skipped.
         """
         norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, self.config.max_grad_norm))
         if math.isfinite(norm):
@@ -76,7 +76,7 @@ class Optimizer:
             self.bad_in_a_row += 1
         self.adamw.zero_grad(set_to_none=True)
         if self.bad_in_a_row >= self.config.max_bad_updates:
-            raise GppoError(
+            raise Diverged(
                 f"the gradient was not finite in {self.bad_in_a_row} updates in a row: the run has diverged; lower the "
                 "learning rate, or continue from an earlier checkpoint"
             )
@@ -86,11 +86,11 @@ class Optimizer:
         """A finite gradient may still throw the weights out of their range. One pass over them.
 
         Raises:
-            GppoError: a weight is not a finite number.
+            Diverged: a weight is not a finite number.
         """
         largest = torch.stack(torch._foreach_norm([p.detach() for p in self.parameters], math.inf))
         if not bool(largest.isfinite().all()):
-            raise GppoError(
+            raise Diverged(
                 "an update made weights that are not finite: the run has diverged; lower the learning rate, or "
                 "continue from an earlier checkpoint"
             )

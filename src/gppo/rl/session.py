@@ -18,7 +18,7 @@ from gppo.run.fingerprint import fingerprint
 from gppo.run.interrupt import Interrupted, StopRequest
 from gppo.run.rollouts import remove_rollouts_after
 from gppo.run.where import note_another_place
-from gppo.types import GppoError, Problem, UserError
+from gppo.types import Diverged, GppoError, Problem, UserError
 
 #: In these phases the weights are those after the step before, so a step can be left and drawn again.
 _BEFORE_UPDATE = ("sampling", "judging")
@@ -137,7 +137,7 @@ class Session:
             raise
         rollouts = (rollout for group in experience.groups for rollout in group.rollouts)
         if not all(np.isfinite(rollout.sampled_logprobs).all() for rollout in rollouts):
-            raise GppoError(
+            raise Diverged(
                 f"step {self.state['step'] + 1}: the model's log-probabilities are not finite: the run has diverged; "
                 "lower the learning rate, or continue from an earlier checkpoint"
             )

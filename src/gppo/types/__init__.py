@@ -4,7 +4,7 @@ Axes: P problems, G responses in a group, B rows, T tokens, V vocabulary, H hidd
 """
 
 from gppo.types.batch import Batch
-from gppo.types.errors import GppoError, UserError
+from gppo.types.errors import Diverged, GppoError, UserError
 from gppo.types.evaluation import Evaluation
 from gppo.types.problem import Message, Problem
 from gppo.types.rollout import Group, Rollout, SamplingSettings
@@ -12,6 +12,7 @@ from gppo.types.verdict import Verdict
 
 __all__ = [
     "Batch",
+    "Diverged",
     "Evaluation",
     "GppoError",
     "Group",

@@ -1,10 +1,14 @@
-"""The two kinds of errors that a person sees as one sentence, never as a traceback."""
+"""The kinds of errors that a person sees as one sentence, never as a traceback."""
 
 
 class GppoError(Exception):
     """Something failed while working (exit status 1): a diverged run, a full disk."""
 
     exit_status = 1
+
+
+class Diverged(GppoError):
+    """Training went where nothing is finite any more."""
 
 
 class UserError(GppoError):
