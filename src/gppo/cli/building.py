@@ -152,7 +152,7 @@ def reproduce(
     ] = None,
     fresh: Fresh = False,
 ) -> None:
-    """Ask one of the paper's questions again: small models, many seeds, a figure, and a verdict that may be "undecided".
+    """Ask one of the paper's questions again: small models, many seeds, a figure, a verdict that may be "undecided".
 
     Each experiment was stated in recipes/reproduce/ before it was run. Run it again to go on, or with more seeds.
     """

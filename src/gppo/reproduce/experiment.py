@@ -66,6 +66,7 @@ class Sweep(Strict):
 class Scale(Strict):
     """What another scale than the miniature changes, before regime and arm."""
 
+    worlds: dict[str, str] = Field(default_factory=dict, description="Which world stands in place of which.")
     recipe: Changes = Field(default_factory=dict, description="In a unit's recipe.")
     start: Changes = Field(default_factory=dict, description="In the recipe of the start.")
 
@@ -107,7 +108,8 @@ class Experiment(Strict):
             _known("arm", self.sweep.arms, arms)
             if len(self.sweep.arms) != len(self.sweep.values):
                 raise ValueError("sweep: give each of its arms one value")
-        _known("world", (self.world, *(r.world for r in self.regimes if r.world)), set(WORLDS))
+        swapped = [name for scale in self.scales.values() for pair in scale.worlds.items() for name in pair]
+        _known("world", (self.world, *(r.world for r in self.regimes if r.world), *swapped), set(WORLDS))
         if self.world_per_seed and self.start is not None:
             raise ValueError("world_per_seed and start exclude each other: the start is made in one world")
         return self

@@ -50,12 +50,12 @@ def _curves(row: np.ndarray, experiment: Experiment, regime: Regime, results: Re
     row[0].set_title(f"{regime.name}: accuracy, %")
     for at, (key, title, logarithmic) in enumerate(_TRAINING, start=1):
         row[at].set_title(title)
-        if logarithmic:
-            row[at].set_yscale("log")
         for arm in experiment.arms_of(regime):
             units = list(results.get((regime.name, arm.name), {}).values())
             steps, mean, _ = _over_seeds([(unit["series"]["step"], unit["series"][key]) for unit in units])
             row[at].plot(steps, mean, linewidth=1, label=arm.name)
+            if logarithmic and (mean > 0).any():
+                row[at].set_yscale("log")
     for arm in experiment.arms_of(regime):
         units = list(results.get((regime.name, arm.name), {}).values())
         steps, mean, error = _over_seeds([_accuracy(unit, experiment) for unit in units])

@@ -5,7 +5,7 @@ from math import isnan
 from typing import Any
 
 from gppo.reproduce.experiment import Experiment, Regime
-from gppo.reproduce.tokens import REGIONS
+from gppo.reproduce.tokens import REGIONS, SUMS
 from gppo.reproduce.verdict import Difference, Results, arm_value, compare, in_words
 from gppo.run.progress import duration
 
@@ -58,7 +58,7 @@ def _regime(experiment: Experiment, regime: Regime, results: Results) -> Iterato
             ["comparison", "by", "difference, points (95 % interval)", "pairs ahead", "verdict"], map(_row, found)
         )
     if tokens := _tokens(experiment, regime, results):
-        yield "Tokens by the side of the clip range on which the last update of their step saw them, all seeds together:"
+        yield "Tokens by the side of the clip range on which the last update of their step saw them, all seeds:"
         yield tokens
 
 
@@ -66,7 +66,8 @@ def _row(found: Difference) -> list[Any]:
     metric, one = found.metric, found.comparison
     by = " ".join([metric.sampling, *([metric.difficulty] if metric.difficulty else [])])
     steps = f", steps {', '.join(map(str, metric.steps))}" if metric.steps != [0] else ""
-    interval = f"{100 * found.mean:+.1f} ({100 * found.low:+.1f} to {100 * found.high:+.1f})"
+    ends = "no interval" if isnan(found.low) else f"{100 * found.low:+.1f} to {100 * found.high:+.1f}"
+    interval = f"{100 * found.mean:+.1f} ({ends})"
     return [f"{one.of} − {one.against}", by + steps, interval, f"{found.wins} of {found.seeds}", found.verdict]
 
 
@@ -75,10 +76,7 @@ def _tokens(experiment: Experiment, regime: Regime, results: Results) -> str:
     for arm in experiment.arms_of(regime):
         units = [unit["tokens"] for unit in results.get((regime.name, arm.name), {}).values() if unit["tokens"]]
         sums = {
-            region: {
-                key: sum(line.get(key) or 0.0 for unit in units for line in unit if line["region"] == region)
-                for key in ("tokens", "pull", "entropy", "probability", "uncertain")
-            }
+            region: {key: sum(line[key] for unit in units for line in unit if line["region"] == region) for key in SUMS}
             for region in REGIONS
         }
         everything = {key: sum(line[key] for line in sums.values()) for key in ("tokens", "pull")}
@@ -113,14 +111,14 @@ def _provenance(experiment: Experiment, results: Results, ran: Sequence[dict[str
     units = [unit for found in results.values() for unit in found.values()]
     seeds = sorted({unit["seed"] for unit in units})
     lines = [
-        f"- {len(units)} units, seeds {', '.join(map(str, seeds))}; {duration(sum(u['seconds'] for u in units))} of "
-        f"units' time; {duration(sum(line['seconds'] for line in ran))} from start to end",
+        f"- {len(units)} units, seeds {', '.join(map(str, seeds))}; {duration(sum(u['cpu_seconds'] for u in units))} of "
+        f"CPU time in them; {duration(sum(line['seconds'] for line in ran))} from start to end",
         f"- experiment file: recipes/reproduce/{experiment.name}.yaml, sha256 {digest[:16]}",
     ]
     for line in ran:
         lines.append(
-            f"- {line['started']}: commit {str(line['git_commit'])[:10]}, scale {line['scale']}, {line['at_once']} at a "
-            f"time on {line['cpu_count']} CPUs ({line['machine']}), torch {line['torch']}"
+            f"- {line['started']}: commit {str(line['git_commit'])[:10]}, scale {line['scale']}, {line['at_once']} at "
+            f"a time on {line['cpu_count']} CPUs ({line['machine']}), torch {line['torch']}"
         )
     return "\n".join(lines)
 

@@ -136,8 +136,8 @@ def _take(folder: Path, stated: bytes, scale: str) -> None:
     now = stated + f"\n# scale: {scale}\n".encode()
     if path.exists() and path.read_bytes() != now:
         raise UserError(
-            f"{folder}: holds units of an experiment stated otherwise (see {path}); choose another --run, or start anew "
-            "with --fresh, which moves it aside"
+            f"{folder}: holds units of an experiment stated otherwise (see {path}); choose another --run, or start "
+            "anew with --fresh, which moves it aside"
         )
     with atomic_file(path) as file:
         file.write(now)

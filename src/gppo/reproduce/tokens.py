@@ -1,6 +1,5 @@
 """Which tokens clipping is about: how many lie beyond each side of its range, how uncertain they are, how they pull."""
 
-from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from gppo.run.rollouts import RolloutRow, read_rollouts, rollout_steps
 LOW, HIGH = np.log1p(-0.2), np.log1p(0.28)
 #: The share of a step's tokens that counts as uncertain: those with the highest entropy.
 UNCERTAIN = 0.2
+SUMS = ("tokens", "pull", "entropy", "probability", "uncertain")
 REGIONS = ("A > 0, above", "A > 0, below", "A < 0, above", "A < 0, below", "within")
 
 
@@ -25,12 +25,13 @@ def token_shares(rollouts: Path) -> list[dict[str, float | str]]:
         probability: the sum of the probabilities with which they were sampled.
         uncertain: how many are among the UNCERTAIN share of their step's tokens with the highest entropy.
     """
-    sums: dict[str, dict[str, float]] = {region: defaultdict(float) for region in REGIONS}
+    sums = {region: dict.fromkeys(SUMS, 0.0) for region in REGIONS}
     for step in rollout_steps(rollouts):
         rows = [row for row in read_rollouts(rollouts, step) if row.coefficient is not None and row.advantage != 0]
         if not rows:
             continue
-        log_ratio, advantage, old, entropy, pull = (np.concatenate(parts) for parts in zip(*map(_flat, rows), strict=True))
+        of_rows = zip(*map(_flat, rows), strict=True)
+        log_ratio, advantage, old, entropy, pull = (np.concatenate(parts) for parts in of_rows)
         uncertain = entropy >= np.quantile(entropy, 1 - UNCERTAIN)
         above, below = log_ratio > HIGH, log_ratio < LOW
         chosen = [side & sign for sign in (advantage > 0, advantage < 0) for side in (above, below)]

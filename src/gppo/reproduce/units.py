@@ -68,20 +68,23 @@ def plan_units(experiment: Experiment, folder: Path, seeds: Sequence[int], scale
         raise UserError(f"{experiment.name}: has no scale '{scale}'; there are miniature {' '.join(experiment.scales)}")
     worlds: dict[Path, World] = {}
     starts, units = [], []
-    regimes = {regime.name: regime for regime in experiment.regimes}
     for regime in experiment.regimes:
         if experiment.start is not None:
-            place = _world(experiment, folder, regime, 0, worlds)
+            place = _world(experiment, folder, regime, scale, 0, worlds)
             starts.append(_start(experiment, folder, regime, place, scale))
     for seed in seeds:
-        for regime in regimes.values():
-            place = _world(experiment, folder, regime, seed, worlds)
+        for regime in experiment.regimes:
+            place = _world(experiment, folder, regime, scale, seed, worlds)
             units += [_unit(experiment, folder, regime, arm, seed, place, scale) for arm in experiment.arms_of(regime)]
     return Plan(list(worlds.values()), starts, units)
 
 
-def _world(experiment: Experiment, folder: Path, regime: Regime, seed: int, known: dict[Path, World]) -> Path:
+def _world(
+    experiment: Experiment, folder: Path, regime: Regime, scale: str, seed: int, known: dict[Path, World]
+) -> Path:
     name = regime.world or experiment.world
+    if scale in experiment.scales:
+        name = experiment.scales[scale].worlds.get(name, name)
     seed = seed if experiment.world_per_seed else experiment.world_seed
     place = folder / "worlds" / f"{name}-{seed}"
     known.setdefault(place, World(place, name, seed))
