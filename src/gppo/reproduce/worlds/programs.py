@@ -1,7 +1,7 @@
 """Small programs for experiments on the reward and on the tests: a coach's traces, problems for RL, and an exam.
 
 Only problems with a condition ("items greater than 3") are taken: they are one short grammar, which a model that trains
-within seconds writes without slips, so that what it gets wrong is what the coach taught it.
+within a minute writes with few slips, so that most of what it gets wrong is what the coach taught it.
 """
 
 import json
@@ -21,7 +21,7 @@ EXAM, TESTS, TRACES = 48, 8, 3  # problems; tests a problem; times that the coac
 _POOL = 1338  # problems of every family, as many as the smallest difficulty allows
 
 #: Share of problems with faulty tests. Of the 5,000 training problems of APPS 15.8 % have no known solution that passes
-#: all tests (https://huggingface.co/datasets/likaixin/APPS-verified): the first; the second is a dose no one admits to.
+#: all tests (https://huggingface.co/datasets/likaixin/APPS-verified): the first; the second is a larger dose.
 FAULTY, VERY_FAULTY = 0.16, 0.5
 _SPOILED = 0.25  # chance of a test, where single tests are faulty
 #: How often the strong model, whose responses the filter goes by, reads a problem of each difficulty right.
@@ -34,9 +34,7 @@ def write_programs(folder: Path, seed: int) -> None:
 
     Problems have eight tests. A program that misreads the condition as the coach does passes four of them.
     """
-    problems = _problems(seed)
-    _write(folder, seed, problems)
-    write_problems(folder / "kata.jsonl", map(to_problem, problems[EXAM:]))
+    _write(folder, seed, _problems(seed))
 
 
 def write_faulty_programs(folder: Path, seed: int) -> None:
@@ -47,10 +45,10 @@ def write_faulty_programs(folder: Path, seed: int) -> None:
     single tests, a quarter of them, expect a number that is off; or every output comes from a program that misreads the
     problem. No program passes all of the first; only one that misreads the problem passes all of the second.
     """
-    write_programs(folder, seed)
-    problems = _problems(seed)[EXAM:]
+    problems = _problems(seed)
+    _write(folder, seed, problems)
     for name, share in (("some-faulty", FAULTY), ("half-faulty", VERY_FAULTY)):
-        write_problems(folder / f"{name}.jsonl", _with_faults(seed, problems, share))
+        write_problems(folder / f"{name}.jsonl", _with_faults(seed, problems[EXAM:], share))
 
 
 def few_tests(problem: CodeProblem, tests: int) -> CodeProblem:
@@ -90,6 +88,7 @@ def _write(folder: Path, seed: int, problems: Sequence[CodeProblem]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng([seed, 31])
     write_problems(folder / "exam.jsonl", map(to_problem, problems[:EXAM]))
+    write_problems(folder / "kata.jsonl", map(to_problem, problems[EXAM:]))
     write_conversations(folder / "coach.jsonl", _traces(problems[EXAM:], rng))
 
 
