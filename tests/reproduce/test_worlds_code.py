@@ -75,7 +75,7 @@ def test_one_item_of_a_list_is_off():
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("worlds") / "faulty"
-    WORLDS["faulty-programs"](folder, 0)
+    WORLDS["faulty_programs"](folder, 0)
     return folder
 
 
