@@ -113,6 +113,15 @@ def to_problem(problem: CodeProblem) -> Problem:
     )
 
 
+def results_of(source: str, inputs: Sequence[str]) -> tuple[str, ...]:
+    """JSON of what a program of this world returns for each input.
+
+    It runs in this process, so ``source`` must be text that was made here, never a model's.
+    """
+    function = _function(source)
+    return tuple(json.dumps(function(*map(json.loads, given.split("\n")))) for given in inputs)
+
+
 @dataclass(frozen=True, slots=True)
 class _Spec:
     """A problem before its tests are drawn; ``right`` and ``wrong`` are expressions in the parameters."""

@@ -4,10 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gppo.reproduce.worlds.chains import write_misled, write_misled_long, write_slipping, write_slipping_long
+from gppo.reproduce.worlds.programs import write_faulty_programs, write_programs
 
 WORLDS: dict[str, Callable[[Path, int], None]] = {
+    "faulty_programs": write_faulty_programs,
     "misled": write_misled,
     "misled_long": write_misled_long,
+    "programs": write_programs,
     "slipping": write_slipping,
     "slipping_long": write_slipping_long,
 }
