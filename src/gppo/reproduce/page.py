@@ -110,9 +110,10 @@ def _tokens(experiment: Experiment, regime: Regime, results: Results) -> str:
 def _provenance(experiment: Experiment, results: Results, ran: Sequence[dict[str, Any]], digest: str) -> str:
     units = [unit for found in results.values() for unit in found.values()]
     seeds = sorted({unit["seed"] for unit in units})
+    used, took = (sum(each) for each in ((u["cpu_seconds"] for u in units), (line["seconds"] for line in ran)))
     lines = [
-        f"- {len(units)} units, seeds {', '.join(map(str, seeds))}; {duration(sum(u['cpu_seconds'] for u in units))} of "
-        f"CPU time in them; {duration(sum(line['seconds'] for line in ran))} from start to end",
+        f"- {len(units)} units, seeds {', '.join(map(str, seeds))}; {duration(used)} of CPU time in their processes, "
+        f"without the sandbox's; {duration(took)} from start to end",
         f"- experiment file: recipes/reproduce/{experiment.name}.yaml, sha256 {digest[:16]}",
     ]
     for line in ran:
