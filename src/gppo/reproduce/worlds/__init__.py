@@ -3,6 +3,10 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from gppo.reproduce.worlds.answers import write_answers
+from gppo.reproduce.worlds.code_sources import write_code_sources
+from gppo.reproduce.worlds.math_sources import write_math_sources
+from gppo.reproduce.worlds.teachers import write_teachers
 from gppo.reproduce.worlds.chains import write_misled, write_misled_long, write_slipping, write_slipping_long
 from gppo.reproduce.worlds.programs import write_faulty_programs, write_programs
 
@@ -13,4 +17,8 @@ WORLDS: dict[str, Callable[[Path, int], None]] = {
     "programs": write_programs,
     "slipping": write_slipping,
     "slipping_long": write_slipping_long,
+    "answers": write_answers,
+    "code_sources": write_code_sources,
+    "math_sources": write_math_sources,
+    "teachers": write_teachers,
 }
