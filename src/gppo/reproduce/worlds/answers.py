@@ -24,7 +24,7 @@ _EXAM, _TRACES = 160, 1600
 def write_answers(folder: Path, seed: int) -> None:
     """Write the answers and the exam.
 
-    ``extra_info`` of an answer has ``pass_rate`` and its opposite ``fail_rate``, by which a policy can be turned around.
+    ``extra_info`` of an answer has ``pass_rate`` and its opposite ``fail_rate``, which turns a policy around.
     """
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng([seed, 22])
@@ -40,12 +40,11 @@ def _answer(problem: Problem, number: int, rng: np.random.Generator) -> Conversa
     pass_rate = PASS_RATES[additions]
     first = additions - _LATE if additions == HARD else 0
     wrong_at = int(rng.integers(first, additions)) if rng.random() >= pass_rate else None
-    row = trace(problem, written_out(terms, wrong_at, rng), f"answer-{number}", "answers")
-    row.extra.update(pass_rate=pass_rate, fail_rate=round(1 - pass_rate, 3))
-    return row
+    rates = {"pass_rate": pass_rate, "fail_rate": round(1 - pass_rate, 3)}
+    return trace(problem, _written_out(terms, wrong_at, rng), f"answer-{number}", "answers", **rates)
 
 
-def written_out(terms: tuple[int, ...], wrong_at: int | None, rng: np.random.Generator) -> str:
+def _written_out(terms: tuple[int, ...], wrong_at: int | None, rng: np.random.Generator) -> str:
     """The chain step by step, with a wrong result in the step of that number, from 0."""
     total, steps = terms[0], []
     for number, term in enumerate(terms[1:]):

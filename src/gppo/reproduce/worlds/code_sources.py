@@ -21,7 +21,7 @@ from gppo.reproduce.worlds.traces import trace
 MISREADING = (0.02, 0.1, 0.3, 0.6, 0.9)
 #: Families that a source likes, and how many times likelier a problem of them is to be in it.
 LIKED, LIKING = 5, 9.0
-_EXAM, _PROGRAMS, _ROWS = 100, 1238, 600
+_EXAM, _PROGRAMS, _ROWS = 80, 1258, 600
 _LEAKED = 50  # one row in so many
 
 

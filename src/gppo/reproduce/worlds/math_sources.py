@@ -25,7 +25,7 @@ SOURCES = (
 LEVELS = (2, 3, 4, 5)
 #: Digits that a source likes, and the chance of a term to be one of them.
 LIKED, LIKING = 3, 0.75
-_EXAM, _ROWS = 160, 2000
+_EXAM, _ROWS = 160, 1400
 _LEAKED = 50  # one row in so many
 
 

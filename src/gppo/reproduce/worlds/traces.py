@@ -1,6 +1,7 @@
 """Chains for students and for exams that share none, and the traces that teachers write to them."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -55,11 +56,11 @@ def apart(problems: Sequence[Problem], exam: Sequence[Problem]) -> list[Problem]
     return [problem for problem in problems if problem.id not in asked]
 
 
-def trace(problem: Problem, answer: str, name: str, source: str) -> Conversation:
-    """What a student learns from: the question and the answer, with what judges need to know."""
+def trace(problem: Problem, answer: str, name: str, source: str, **extra: Any) -> Conversation:
+    """What a student learns from: question and answer, with the reference for judges and what ``extra`` adds."""
     turn: Message = {"role": "assistant", "content": answer}
-    extra = {"difficulty": problem.extra["difficulty"], "ground_truth": problem.ground_truth}
-    return Conversation(name, (*problem.prompt, turn), source, extra)
+    known = {"difficulty": problem.extra["difficulty"], "ground_truth": problem.ground_truth}
+    return Conversation(name, (*problem.prompt, turn), source, known | extra)
 
 
 def traces(teacher: Teacher, problems: Sequence[Problem], rng: np.random.Generator) -> list[Conversation]:
