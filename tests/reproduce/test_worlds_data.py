@@ -11,7 +11,7 @@ from gppo.records import Conversation, read_conversations, read_problems
 from gppo.reproduce.worlds import WORLDS
 from gppo.types import Problem
 
-DATA_WORLDS = ("answers", "code-sources", "math-sources", "teachers")
+DATA_WORLDS = ("answers", "code_sources", "math_sources", "teachers")
 
 
 @pytest.fixture(scope="module")
@@ -85,10 +85,10 @@ def test_a_wrong_answer_has_one_wrong_step_and_a_late_one_where_the_problem_is_h
     assert set(wrong_at[5]) == {3, 4}
     hard = [row for row in rows if len(terms(row)) == 6]
     easy = [row for row in rows if len(terms(row)) == 3]
-    assert share([is_right(row) for row in easy]) == pytest.approx(0.7, abs=0.05)
-    assert share([is_right(row) for row in hard]) == pytest.approx(0.3, abs=0.05)
+    assert share([is_right(row) for row in easy]) == pytest.approx(0.7, abs=0.06)
+    assert share([is_right(row) for row in hard]) == pytest.approx(0.1, abs=0.05)
     assert {(row.extra["pass_rate"], row.extra["fail_rate"]) for row in easy} == {(0.7, 0.3)}
-    assert {(row.extra["pass_rate"], row.extra["fail_rate"]) for row in hard} == {(0.3, 0.7)}
+    assert {(row.extra["pass_rate"], row.extra["fail_rate"]) for row in hard} == {(0.1, 0.9)}
 
 
 def test_answers_ask_nothing_of_the_exam_which_is_half_hard(worlds: dict[str, Path]) -> None:
@@ -100,7 +100,7 @@ def test_answers_ask_nothing_of_the_exam_which_is_half_hard(worlds: dict[str, Pa
 
 
 def test_sources_of_chains_get_worse_and_each_likes_three_digits(worlds: dict[str, Path]) -> None:
-    folder = worlds["math-sources"]
+    folder = worlds["math_sources"]
     exam = {tuple(terms(problem)) for problem in read_problems(folder / "heldout.jsonl")}
     assert len(exam) == 160
     right, liked = [], set()
@@ -121,7 +121,7 @@ def test_sources_of_chains_get_worse_and_each_likes_three_digits(worlds: dict[st
 
 
 def test_sources_of_programs_misread_more_and_more(worlds: dict[str, Path]) -> None:
-    folder = worlds["code-sources"]
+    folder = worlds["code_sources"]
     exam = read_problems(folder / "heldout.jsonl")
     known = {problem.prompt[0]["content"] for problem in exam}
     assert len(known) == 80
