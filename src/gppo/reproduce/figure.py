@@ -12,12 +12,13 @@ from gppo.reproduce.verdict import Results, arm_value, unit_value
 
 matplotlib.use("svg")  # no screen is needed
 from matplotlib import pyplot as plt
+from matplotlib.lines import Line2D
 
 #: Metrics of training beside the accuracy: key, title, whether the axis is logarithmic.
 _TRAINING = (
     ("entropy", "Entropy, nats", False),
     ("grad_norm", "Gradient norm", True),
-    ("clip_fraction", "Share that clipping drops", False),
+    ("clip_fraction", "Share beyond the arm's own range", False),
 )
 
 
@@ -26,7 +27,15 @@ def draw(experiment: Experiment, results: Results, path: Path) -> None:
     series = any(unit["series"]["step"] for found in results.values() for unit in found.values())
     columns = 1 + len(_TRAINING) if series else 1
     rows = len(experiment.regimes) + (experiment.sweep is not None)
-    with plt.rc_context({"svg.hashsalt": "gppo", "font.size": 8, "axes.spines.top": False, "axes.spines.right": False}):
+    with plt.rc_context(
+        {
+            "svg.hashsalt": "gppo",
+            "svg.fonttype": "none",
+            "font.size": 8,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+        }
+    ):
         figure, axes = plt.subplots(
             rows,
             columns,
@@ -39,6 +48,8 @@ def draw(experiment: Experiment, results: Results, path: Path) -> None:
                 _curves(row, experiment, regime, results)
             else:
                 _dots(row[0], experiment, regime, results)
+        if series:
+            figure.legend(*_legend(experiment), loc="outside lower center", ncols=5, frameon=False)
         if experiment.sweep is not None:
             _sweep(axes[-1], experiment, results)
         figure.savefig(path, format="svg", metadata={"Date": None})
@@ -47,23 +58,34 @@ def draw(experiment: Experiment, results: Results, path: Path) -> None:
 
 def _curves(row: np.ndarray, experiment: Experiment, regime: Regime, results: Results) -> None:
     """Accuracy at every evaluation with its standard error over seeds, and three metrics of training."""
+    colours = _colours(experiment)
     row[0].set_title(f"{regime.name}: accuracy, %")
     for at, (key, title, logarithmic) in enumerate(_TRAINING, start=1):
         row[at].set_title(title)
         for arm in experiment.arms_of(regime):
             units = list(results.get((regime.name, arm.name), {}).values())
             steps, mean, _ = _over_seeds([(unit["series"]["step"], unit["series"][key]) for unit in units])
-            row[at].plot(steps, mean, linewidth=1, label=arm.name)
+            row[at].plot(steps, mean, linewidth=1, color=colours[arm.name])
             if logarithmic and (mean > 0).any():
                 row[at].set_yscale("log")
     for arm in experiment.arms_of(regime):
         units = list(results.get((regime.name, arm.name), {}).values())
         steps, mean, error = _over_seeds([_accuracy(unit, experiment) for unit in units])
-        row[0].plot(steps, 100 * mean, marker=".", linewidth=1, label=arm.name)
-        row[0].fill_between(steps, 100 * (mean - error), 100 * (mean + error), alpha=0.15, linewidth=0)
-    row[0].legend(fontsize=6, frameon=False)
+        colour = colours[arm.name]
+        row[0].plot(steps, 100 * mean, marker=".", linewidth=1, color=colour)
+        row[0].fill_between(steps, 100 * (mean - error), 100 * (mean + error), color=colour, alpha=0.15, linewidth=0)
     for axis in row:
         axis.set_xlabel("step")
+
+
+def _colours(experiment: Experiment) -> dict[str, str]:
+    """An arm has its colour in every regime, also in those without all of the arms."""
+    return {arm.name: f"C{number}" for number, arm in enumerate(experiment.arms)}
+
+
+def _legend(experiment: Experiment) -> tuple[list[Line2D], list[str]]:
+    colours = _colours(experiment)
+    return [Line2D([], [], color=colour) for colour in colours.values()], list(colours)
 
 
 def _accuracy(unit: dict[str, Any], experiment: Experiment) -> tuple[list[int], list[float]]:
@@ -95,7 +117,8 @@ def _dots(axis: Any, experiment: Experiment, regime: Regime, results: Results) -
         axis.plot(*zip(*points, strict=True), color="0.8", linewidth=0.7, marker=".", markersize=4)
     for x, arm in enumerate(arms):
         mean, error = arm_value(results, regime.name, arm.name, experiment.metric)
-        axis.errorbar([x], [100 * mean], yerr=[100 * error], marker="_", markersize=18, capsize=3)
+        colour = _colours(experiment)[arm.name]
+        axis.errorbar([x], [100 * mean], yerr=[100 * error], color=colour, marker="_", markersize=18, capsize=3)
     axis.set_xticks(range(len(arms)), [arm.name for arm in arms])
     axis.set_ylabel("%")
 

@@ -51,11 +51,36 @@ def reproduce(
         folder.rename(_free(folder))
     lock_folder(folder)
     _take(folder, stated, scale)
-    began = time.monotonic()
+    todo = _todo(plan)
+    if any(todo):
+        _run(experiment, plan, todo, folder, scale, at_once)
+    return conclude(experiment, folder, plan, hashlib.sha256(stated).hexdigest(), console)
+
+
+def _todo(plan: Plan) -> list[list[Job]]:
+    """What is not there yet: worlds, starts and units; each needs what stands before it."""
+    worlds = [Job(f"world {w.folder.name}", write_world, w, w.folder.with_suffix(".log")) for w in plan.worlds]
+    starts, units = (
+        [_job(unit, work) for unit in some] for some, work in ((plan.starts, make_start), (plan.units, run_unit))
+    )
+    return [
+        [job for job in worlds if not job.argument.folder.exists()],
+        [job for job in starts if not (job.argument.folder / "model").exists()],
+        [job for job in units if read_result(job.argument.folder) is None],
+    ]
+
+
+def _run(
+    experiment: Experiment, plan: Plan, todo: Sequence[Sequence[Job]], folder: Path, scale: str, at_once: int
+) -> None:
+    """Do it, and note where and how long."""
+    began, now = time.monotonic(), describe_environment()
+    everything = len(plan.worlds) + len(plan.starts) + len(plan.units)
     try:
-        _run(experiment, plan, at_once)
+        with progress(experiment.name, everything, done=everything - sum(map(len, todo))) as bar:
+            for jobs in todo:
+                run_jobs(jobs, at_once, lambda job: bar.advance(status=job.name))
     finally:
-        now = describe_environment()
         line = {
             **{key: now[key] for key in ("started", "git_commit", "cpu_count")},
             "torch": now["packages"].get("torch"),
@@ -66,23 +91,6 @@ def reproduce(
         }
         with (folder / _LOG).open("ab") as log:
             log.write(json_line(line))
-    return conclude(experiment, folder, plan, hashlib.sha256(stated).hexdigest(), console)
-
-
-def _run(experiment: Experiment, plan: Plan, at_once: int) -> None:
-    # Each kind of work needs what the one before it made.
-    worlds = [Job(f"world {w.folder.name}", write_world, w, w.folder.with_suffix(".log")) for w in plan.worlds]
-    starts = [_job(unit, make_start) for unit in plan.starts]
-    units = [_job(unit, run_unit) for unit in plan.units]
-    todo = [
-        [job for job in worlds if not job.argument.folder.exists()],
-        [job for job in starts if not (job.argument.folder / "model").exists()],
-        [job for job in units if read_result(job.argument.folder) is None],
-    ]
-    everything = len(worlds) + len(starts) + len(units)
-    with progress(experiment.name, everything, done=everything - sum(map(len, todo))) as bar:
-        for jobs in todo:
-            run_jobs(jobs, at_once, lambda job: bar.advance(status=job.name))
 
 
 def _job(unit: Unit, work: Any) -> Job:
