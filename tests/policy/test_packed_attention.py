@@ -161,7 +161,7 @@ def test_checkpointing_recomputes_the_packed_layers():
 
 
 def test_no_mask_is_made_and_other_forwards_are_transformers_own():
-    model = tiny_model("Qwen3")
+    model = tiny_model("Qwen3", dtype=torch.float64)
     ids = torch.randint(256, (2, 9))
     padding = torch.ones(2, 9).long()
     padding[0, :4] = 0

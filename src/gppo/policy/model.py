@@ -14,6 +14,7 @@ from gppo.policy.head import HeadFn, replaced_head, why_not_fused
 from gppo.policy.layout import layout_of
 from gppo.policy.logprobs import CoefficientFn, chunked_logprobs, single_pass_logprobs
 from gppo.policy.lora import adapter_state, has_adapters
+from gppo.policy.products import with_fast_products
 from gppo.policy.segments import Layout
 from gppo.sizes import Pack, micro_batches, pack_masked, pack_responses, packed_micro_batches
 from gppo.types import Batch, UserError
@@ -66,6 +67,7 @@ class Policy:
         self.config = model.config.get_text_config(decoder=True)  # type: ignore[union-attr, operator]
         self.max_context = _context(self.config, max_context)
         self.stop_ids = _stop_ids(model, tokenizer)
+        with_fast_products(model)
         self.head: Any = model.get_output_embeddings()  # type: ignore[operator]
         self.unfused_reason = why_not_fused(model, self.head, self.config.vocab_size)
         with self.computing():
