@@ -16,6 +16,7 @@ from gppo.policy.logprobs import CoefficientFn, chunked_logprobs, single_pass_lo
 from gppo.policy.lora import adapter_state, has_adapters
 from gppo.policy.products import with_fast_products
 from gppo.policy.segments import Layout
+from gppo.policy.short import ShortRows
 from gppo.sizes import Pack, micro_batches, pack_masked, pack_responses, packed_micro_batches
 from gppo.types import Batch, UserError
 
@@ -36,7 +37,7 @@ class TokenBatch:
     predicts_N: Tensor
     targets_N: Tensor
     positions_BL: Tensor | None = None
-    layout: Layout | None = None
+    layout: Layout | ShortRows | None = None
 
 
 class Policy:
