@@ -52,9 +52,9 @@ class EvenIsBetter:
 class Ours:
     """Our loop's parts, put together as ``train_rl`` does."""
 
-    def __init__(self, work: Workload) -> None:
+    def __init__(self, work: Workload, compiled: bool) -> None:
         tokenizer = characters()
-        self.policy = Policy(small_qwen3(tokenizer), tokenizer)
+        self.policy = Policy(small_qwen3(tokenizer), tokenizer, compiled=compiled)
         prompts, group = work.lengths_PG.shape
         self.config = RLConfig.model_validate(
             {
@@ -222,6 +222,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--warm-up", type=int, default=2)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True, help="model.compile of ours")
     options = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -229,7 +230,7 @@ def main() -> None:
     results: dict[str, Any] = {}
     for name in options.workloads:
         work = workload(name)
-        ours = Ours(work)
+        ours = Ours(work, options.compile)
         start = time.perf_counter()
         ours()
         found: dict[str, Any] = {"first_step": time.perf_counter() - start}

@@ -95,9 +95,14 @@ def packed_attention(
         low = torch.get_autocast_dtype(query.device.type)
         query, key, value = query.to(low), key.to(low), value.to(low)
     q_LHD, k_LhD, v_LhD = (x[0].transpose(0, 1) for x in (query, key, value))
-    if isinstance(packing, ShortRows):
-        return short_attention(q_LHD, k_LhD, v_LhD, packing, scale)[None], None
-    return _PackedAttention.apply(q_LHD, k_LhD, v_LhD, packing, scale)[None], None
+    return attend(q_LHD, k_LhD, v_LhD, packing, scale)[None], None
+
+
+def attend(q_LHD: Tensor, k_LhD: Tensor, v_LhD: Tensor, layout: Layout | ShortRows, scale: float) -> Tensor:
+    """Attention [L, H, D] by the layout, nothing asked of it beyond softmax(scale q k) v."""
+    if isinstance(layout, ShortRows):
+        return short_attention(q_LHD, k_LhD, v_LhD, layout, scale)
+    return _PackedAttention.apply(q_LHD, k_LhD, v_LhD, layout, scale)
 
 
 AttentionInterface.register(PACKED, packed_attention)

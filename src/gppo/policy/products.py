@@ -11,12 +11,14 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812  (the field's own name)
 
+from gppo.policy.norm import token_sum
+
 
 def _onednn_is_faster() -> bool:
     """Whether the processor has AVX-512 and is not Intel's; False where torch is too old to tell."""
-    processor = getattr(torch.cpu, "get_capabilities", dict)().get("cpu_name", "Intel")
+    found: dict[str, str] = getattr(torch.cpu, "get_capabilities", dict)()
     avx512 = torch.backends.cpu.get_cpu_capability() == "AVX512"
-    return torch.backends.mkldnn.is_available() and avx512 and "Intel" not in processor
+    return torch.backends.mkldnn.is_available() and avx512 and "Intel" not in found.get("cpu_name", "Intel")
 
 
 #: Whether oneDNN makes float32 products here.
@@ -77,7 +79,7 @@ def _alike(x: Tensor, weight_OI: Tensor, bias_O: Tensor | None) -> Tensor:
 
 
 # An operator of ours: what compiles a step takes torch's own for one whose weights never change.
-_LIBRARY = torch.library.Library("gppo", "DEF")
+_LIBRARY = torch.library.Library("gppo", "FRAGMENT")
 _LIBRARY.define("product(Tensor x, Tensor weight, Tensor? bias) -> Tensor")
 _LIBRARY.impl("product", _onednn, "CPU")
 torch.library.register_fake("gppo::product", _alike, lib=_LIBRARY)
@@ -99,5 +101,5 @@ class _Product(torch.autograd.Function):
         return (
             _product(grad, weight_OI.t(), None) if needs_x else None,
             _product(grad_NO.t(), x_NI.t(), None) if needs_weight else None,
-            grad_NO.sum(0) if needs_bias else None,
+            token_sum(grad_NO) if needs_bias else None,
         )

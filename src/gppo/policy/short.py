@@ -108,11 +108,11 @@ class ShortRows:
             of_values = torch.bmm(weights.transpose(1, 2), grad)
             found.append((of_queries.view(-1, width), of_keys.view(-1, width), of_values.view(-1, width)))
         of_queries, of_keys, of_values = (torch.cat(pieces) for pieces in zip(*found, strict=True))
-        summed = (
+        key_grad, value_grad = (
             torch.nn.functional.embedding_bag(uses, flat, ends, mode="sum").view(key_shape)
             for flat in (of_keys, of_values)
         )
-        return of_queries.index_select(0, slots).view(grad_LHD.shape), *summed
+        return of_queries.index_select(0, slots).view(grad_LHD.shape), key_grad, value_grad
 
     def _ready(self, q_LHD: Tensor, k_LhD: Tensor) -> tuple[list[_Ready], Tensor, Tensor, Tensor]:
         """Of each grid what is gathered; where each query is among the grids'; and of each key the places where it
