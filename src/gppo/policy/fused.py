@@ -1,4 +1,4 @@
-"""Decoder layers of the Llama family in two compiled halves, before their attention and after it, in packed forwards.
+"""Decoder layers of the Llama family in two compiled halves around their attention, where a pack is learned from.
 
 Norms, rotations and gates are many small passes over memory; compiled they melt into a few, forward and backward. Both
 halves are functions of tensors, compiled once for all layers and any number of tokens, on sizes that are the same in
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 #: Tokens that the halves are compiled with; no width of a model is this.
 _CANONICAL = 1009
-#: Forms that one process may hold: for each model shape and dtype one with gradients and one without.
+#: Forms that one process may hold: one for each model shape and dtype.
 _FORMS = 256
 
 # Lazy: nothing is compiled before the first call.
@@ -67,9 +67,9 @@ def _shape(layer: Any) -> Shape:
 
 
 def _forward(layer: Any, hidden_states: Tensor, *args: Any, packing: Any = None, **options: Any) -> Tensor:
-    """The layer's forward: compiled halves for a pack, transformers' own for everything else."""
+    """The layer's forward: compiled halves for a pack that is learned from, transformers' own for everything else."""
     x_LH = hidden_states[0]
-    if packing is None or len(x_LH) < 2 or not _fits(layer):
+    if packing is None or not torch.is_grad_enabled() or len(x_LH) < 2 or not _fits(layer):
         if packing is not None:
             options["packing"] = packing
         return type(layer).forward(layer, hidden_states, *args, **options)
@@ -88,20 +88,13 @@ def _any_length(*tensors: Tensor) -> None:
 
 
 def _compile(layer: Any) -> None:
-    """Make the compiled forms on canonical sizes, with gradients and without."""
+    """Make the compiled forms on canonical sizes."""
     shape, weight = _shape(layer), layer.mlp.down_proj.weight
     parameters = layer_of(layer, weight.dtype)
-    x_LH, mixed_LH = (weight.new_zeros(_CANONICAL, size) for size in (len(weight), layer.self_attn.o_proj.in_features))
-    rotation_L1D = weight.new_zeros(_CANONICAL, 1, shape.head_dim)
-    with torch._dynamo.config.patch(recompile_limit=_FORMS, accumulated_recompile_limit=_FORMS):
-        for learning in (True, False):
-            x_LH, mixed_LH = (x.detach().requires_grad_(learning) for x in (x_LH, mixed_LH))
-            cos_L1D, sin_L1D = rotation_L1D.clone(), rotation_L1D.clone()
-            _any_length(x_LH, mixed_LH, cos_L1D, sin_L1D)
-            with torch.set_grad_enabled(learning):
-                outputs = (
-                    *_BEFORE(shape, parameters, x_LH, cos_L1D, sin_L1D),
-                    _AFTER(shape, parameters, x_LH, mixed_LH),
-                )
-            if learning:
-                torch.autograd.grad([out.sum() for out in outputs], [x_LH, mixed_LH])
+    sizes = (len(weight), layer.self_attn.o_proj.in_features)
+    x_LH, mixed_LH = (weight.new_zeros(_CANONICAL, size, requires_grad=True) for size in sizes)
+    cos_L1D, sin_L1D = (weight.new_zeros(_CANONICAL, 1, shape.head_dim) for _ in range(2))
+    _any_length(x_LH, mixed_LH, cos_L1D, sin_L1D)
+    with torch._dynamo.config.patch(recompile_limit=_FORMS, accumulated_recompile_limit=_FORMS), torch.enable_grad():
+        outputs = [*_BEFORE(shape, parameters, x_LH, cos_L1D, sin_L1D), _AFTER(shape, parameters, x_LH, mixed_LH)]
+    torch.autograd.grad([out.sum() for out in outputs], [x_LH, mixed_LH])
