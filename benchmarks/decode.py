@@ -22,6 +22,7 @@ from transformers import GenerationConfig
 
 from gppo.policy import Policy
 from gppo.policy.chat import encode_prompt
+from gppo.policy.products import linear_product
 from gppo.rollout import LocalSampler, Request, requests_for
 from gppo.rollout.local.prefill import first_logits, prefill
 from gppo.types import SamplingSettings
@@ -90,17 +91,17 @@ class Floor:
             self.layers, keys, values, strict=True
         ):
             sizes = [self.heads * self.width, self.kv * self.width, self.kv * self.width]
-            q, k, v = F.linear(norm(x_BH, norm_in), qkv).split(sizes, -1)
+            q, k, v = linear_product(norm(x_BH, norm_in), qkv).split(sizes, -1)
             q = rotate(norm(q.view(rows, self.heads, self.width), q_norm)).view(rows, self.kv, -1, self.width)
             key.index_copy_(2, column_1, rotate(norm(k.view(rows, self.kv, self.width), k_norm)).unsqueeze(2))
             value.index_copy_(2, column_1, v.view(rows, self.kv, 1, self.width))
             scores = (q[:, :, :, None] * key[:, :, None]).sum(-1) * self.width**-0.5
             weights = scores.masked_fill(hidden_L, -torch.inf).softmax(-1)
             mixed = (weights[..., None] * value[:, :, None]).sum(3)
-            x_BH = x_BH + F.linear(mixed.reshape(rows, -1), o)
-            gate, up = F.linear(norm(x_BH, norm_mid), gate_up).chunk(2, -1)
-            x_BH = x_BH + F.linear(F.silu(gate) * up, down)
-        return self._draw(F.linear(norm(x_BH, last_norm), head, bias))
+            x_BH = x_BH + linear_product(mixed.reshape(rows, -1), o)
+            gate, up = linear_product(norm(x_BH, norm_mid), gate_up).chunk(2, -1)
+            x_BH = x_BH + linear_product(F.silu(gate) * up, down)
+        return self._draw(linear_product(norm(x_BH, last_norm), head, bias))
 
     def _draw(self, logits_BV: Tensor) -> tuple[Tensor, Tensor]:
         logprobs_BV = logits_BV.log_softmax(-1)

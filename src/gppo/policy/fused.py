@@ -53,11 +53,12 @@ def with_fused_layers(policy: Any) -> str | None:
     return None
 
 
-def _fits(layer: nn.Module) -> bool:
-    """Whether its parameters are all that there is to it now."""
-    plain = all(is_plain(p) and type(p.weight) is nn.Parameter for p in projections(layer))
-    inner = [module for module in layer.modules() if module is not layer]
-    return plain and not any(module._forward_hooks or module._forward_pre_hooks for module in inner)
+def _fits(layer: Any) -> bool:
+    """Whether its parameters are all that there is to it now: no adapter, no shard, no hook."""
+    matrices = projections(layer)
+    inner = (layer.input_layernorm, layer.self_attn, layer.post_attention_layernorm, layer.mlp, *matrices)
+    hooked = any(module._forward_hooks or module._forward_pre_hooks for module in inner)
+    return not hooked and all(is_plain(p) and type(p.weight) is nn.Parameter for p in matrices)
 
 
 def _shape(layer: Any) -> Shape:
