@@ -149,7 +149,7 @@ def matmuls(model: nn.Module, batch: Batch) -> Callable[[], None]:
     return step
 
 
-def measure(case: str, rounds: int, hidden: int, layers: int, compiled: bool) -> dict:
+def measure(case: str, rounds: int, hidden: int, layers: int, compiled: bool, clock: Callable[[], float]) -> dict:
     batch = batch_of(case)
     ways = {
         "ours": ours(small_model(hidden, layers), batch, compiled),
@@ -159,10 +159,10 @@ def measure(case: str, rounds: int, hidden: int, layers: int, compiled: bool) ->
     spent: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(rounds + 1):
         for name, way in ways.items():
-            start = time.perf_counter()
+            start = clock()
             way()
             if turn:  # the first warms up
-                spent[name].append(1000 * (time.perf_counter() - start))
+                spent[name].append(1000 * (clock() - start))
     median = {name: statistics.median(values) for name, values in spent.items()}
     packed, padded = tokens_of(batch)
     return {
@@ -184,11 +184,12 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--case", action="append", choices=list(CASES))
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True, help="model.compile of ours")
+    parser.add_argument("--cpu-time", action="store_true", help="count processor seconds, on a machine that is shared")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    results = [
-        measure(case, options.rounds, options.hidden, options.layers, options.compile) for case in options.case or CASES
-    ]
+    clock = time.process_time if options.cpu_time else time.perf_counter
+    settings = (options.rounds, options.hidden, options.layers, options.compile, clock)
+    results = [measure(case, *settings) for case in options.case or CASES]
     heads = ("ours", "plain", "matmuls", "plain/ours", "tokens", "padded")
     print(f"{'ms a step of 4 updates':24}" + "".join(f"{head:>12}" for head in heads))
     for found in results:
