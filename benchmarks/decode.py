@@ -12,6 +12,7 @@ import argparse
 import json
 import logging
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from transformers import GenerationConfig
 
 from gppo.policy import Policy
 from gppo.policy.chat import encode_prompt
+from gppo.policy.products import linear_product
 from gppo.rollout import LocalSampler, Request, requests_for
 from gppo.rollout.local.prefill import first_logits, prefill
 from gppo.types import SamplingSettings
@@ -90,17 +92,17 @@ class Floor:
             self.layers, keys, values, strict=True
         ):
             sizes = [self.heads * self.width, self.kv * self.width, self.kv * self.width]
-            q, k, v = F.linear(norm(x_BH, norm_in), qkv).split(sizes, -1)
+            q, k, v = linear_product(norm(x_BH, norm_in), qkv).split(sizes, -1)
             q = rotate(norm(q.view(rows, self.heads, self.width), q_norm)).view(rows, self.kv, -1, self.width)
             key.index_copy_(2, column_1, rotate(norm(k.view(rows, self.kv, self.width), k_norm)).unsqueeze(2))
             value.index_copy_(2, column_1, v.view(rows, self.kv, 1, self.width))
             scores = (q[:, :, :, None] * key[:, :, None]).sum(-1) * self.width**-0.5
             weights = scores.masked_fill(hidden_L, -torch.inf).softmax(-1)
             mixed = (weights[..., None] * value[:, :, None]).sum(3)
-            x_BH = x_BH + F.linear(mixed.reshape(rows, -1), o)
-            gate, up = F.linear(norm(x_BH, norm_mid), gate_up).chunk(2, -1)
-            x_BH = x_BH + F.linear(F.silu(gate) * up, down)
-        return self._draw(F.linear(norm(x_BH, last_norm), head, bias))
+            x_BH = x_BH + linear_product(mixed.reshape(rows, -1), o)
+            gate, up = linear_product(norm(x_BH, norm_mid), gate_up).chunk(2, -1)
+            x_BH = x_BH + linear_product(F.silu(gate) * up, down)
+        return self._draw(linear_product(norm(x_BH, last_norm), head, bias))
 
     def _draw(self, logits_BV: Tensor) -> tuple[Tensor, Tensor]:
         logprobs_BV = logits_BV.log_softmax(-1)
@@ -128,7 +130,7 @@ def requests_of(policy: Policy, rows: int) -> list[Request]:
     return [Request(f"p{i}", prompt, tuple(range(GROUP))) for i, prompt in enumerate(prompts)]
 
 
-def beside_generate(work: Workload, rounds: int) -> float:
+def beside_generate(work: Workload, rounds: int, clock: Callable[[], float]) -> float:
     """How many times faster than ``generate()`` responses of the workload's lengths are made."""
     tokenizer = characters()
     policy = Policy(small_qwen3(tokenizer), tokenizer)
@@ -145,7 +147,7 @@ def beside_generate(work: Workload, rounds: int) -> float:
         assert out.shape[1] == ids.shape[1] + work.lengths_PG.max()
 
     ways = {"ours": lambda: sampler.generate(requests, settings, seed=0, step=0), "generate()": generate}
-    spent = interleaved(ways, rounds)
+    spent = interleaved(ways, rounds, clock=clock)
     rates = {name: spread([work.tokens / value for value in values]) for name, values in spent.items()}
     for name, (middle, low, high) in rates.items():
         print(f"{work.name + ', ' + name:28}{middle:10.0f}{low:11.0f}-{high:<8.0f}")
@@ -160,6 +162,7 @@ def main() -> None:
     parser.add_argument("--many", type=int, default=2048)
     parser.add_argument("--slots", type=int, default=256, help="responses side by side, for --many")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--cpu-time", action="store_true", help="count processor seconds, on a machine that is shared")
     options = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
     torch.set_num_threads(options.threads)
@@ -195,7 +198,8 @@ def main() -> None:
         "generate()": generate,
         f"ours, {options.many} rows": lambda: sampler.generate(many, settings, seed=0, step=0),
     }
-    spent = interleaved(ways, options.rounds)
+    clock = time.process_time if options.cpu_time else time.perf_counter
+    spent = interleaved(ways, options.rounds, clock=clock)
     print(f"{'way':28}{'tokens/s':>10}{'quartiles':>20}{'ours is':>10}")
     rates = {}
     for name, values in spent.items():
@@ -207,7 +211,7 @@ def main() -> None:
     print(f"time a token at {options.many} rows against {options.rows}: {growth:.3f}")
     print("first call, compiling included, s: " + ", ".join(f"{k[6:]} {v:.1f}" for k, v in seconds.items()))
     for name in ("long-tailed", "long prompts"):
-        ratios[f"generate(), {name}"] = beside_generate(workload(name), max(5, options.rounds // 2))
+        ratios[f"generate(), {name}"] = beside_generate(workload(name), max(5, options.rounds // 2), clock)
         print(f"{name}: ours is {ratios[f'generate(), {name}']:.2f}x generate()")
     line = {"benchmark": "decode", "unit": "tokens/s", "ours": rates["ours"], "peer": rates, "ratio": ratios}
     print(json.dumps({**line, "growth": growth, **seconds, "settings": vars(options), "machine": machine()}))

@@ -39,6 +39,8 @@ from world import EndsAt, ForcedLengths, Workload, characters, machine, problems
 WORKLOADS = ("uniform", "long-tailed", "long prompts")
 UPDATES = 4
 
+Clock = Callable[[], float]
+
 
 class EvenIsBetter:
     """A judge that costs nothing and gives every group an advantage; responses cut at their limit are never right."""
@@ -52,9 +54,9 @@ class EvenIsBetter:
 class Ours:
     """Our loop's parts, put together as ``train_rl`` does."""
 
-    def __init__(self, work: Workload) -> None:
+    def __init__(self, work: Workload, compiled: bool, clock: Clock) -> None:
         tokenizer = characters()
-        self.policy = Policy(small_qwen3(tokenizer), tokenizer)
+        self.policy = Policy(small_qwen3(tokenizer), tokenizer, compiled=compiled)
         prompts, group = work.lengths_PG.shape
         self.config = RLConfig.model_validate(
             {
@@ -77,38 +79,39 @@ class Ours:
         optimizer = Optimizer(self.policy.model, self.config.optimizer, 10**6)
         optimizer.peak = self.stage.learning_rate
         self.updater = Updater(self.policy, optimizer, self.config)
-        self.work, self.step = work, 0
+        self.work, self.step, self.clock = work, 0, clock
 
     def __call__(self) -> dict[str, float]:
         """One step; seconds of its parts."""
-        start = time.perf_counter()
+        clock = self.clock
+        start = clock()
         experience = self.collector.collect(self.prompts, self.stage, 0, 0, self.step, lambda *_: None)
-        sampled = time.perf_counter()
+        sampled = clock()
         batch = make_batch(experience.kept, [], self.config)
         assert batch is not None
         assert len(batch) == self.work.lengths_PG.size
         assert batch.mask_BT.sum() == self.work.tokens
-        batched = time.perf_counter()
+        batched = clock()
         update = self.updater.update(batch, self.stage, seed=0, step=self.step, at=100)
         assert update.metrics["updates"] == UPDATES
-        end = time.perf_counter()
+        end = clock()
         self.step += 1
         return {"step": end - start, "collect": sampled - start, "batch": batched - sampled, "update": end - batched}
 
 
 @contextlib.contextmanager
-def timed(spent: dict[str, float]) -> Iterator[None]:
+def timed(spent: dict[str, float], clock: Clock) -> Iterator[None]:
     """Adds up the seconds of a step's inner parts while the block runs."""
 
     def around(owner: Any, name: str, label: str) -> Callable[[], None]:
         plain = getattr(owner, name)
 
         def wrapped(*args: Any, **options: Any) -> Any:
-            start = time.perf_counter()
+            start = clock()
             try:
                 return plain(*args, **options)
             finally:
-                spent[label] = spent.get(label, 0.0) + time.perf_counter() - start
+                spent[label] = spent.get(label, 0.0) + clock() - start
 
         setattr(owner, name, wrapped)
         return lambda: setattr(owner, name, plain)
@@ -133,7 +136,7 @@ def profile(ours: Ours, rounds: int) -> dict[str, float]:
     seen: list[dict[str, float]] = []
     for _ in range(rounds):
         spent: dict[str, float] = {}
-        with timed(spent):
+        with timed(spent, ours.clock):
             seen.append(ours() | spent)
     middle = {key: 1000 * float(np.median([one.get(key, 0.0) for one in seen])) for key in seen[-1]}
     for part in ("collect", "update"):
@@ -141,7 +144,7 @@ def profile(ours: Ours, rounds: int) -> dict[str, float]:
     return middle
 
 
-def beside_trl(work: Workload, rounds: int, warm_up: int, tuned: bool, step: Callable[[], Any]) -> dict[str, list]:
+def beside_trl(work: Workload, rounds: int, warm_up: int, tuned: bool, step: Ours) -> dict[str, list]:
     """Seconds of TRL's steps and of ours, taken in turn."""
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
@@ -151,6 +154,7 @@ def beside_trl(work: Workload, rounds: int, warm_up: int, tuned: bool, step: Cal
     prompts, group = work.lengths_PG.shape
     rows = prompts * group
     spent: dict[str, list] = {"trl": [], "ours": []}
+    clock = step.clock
 
     class InTurns(GRPOTrainer):
         since: float | None = None
@@ -158,10 +162,10 @@ def beside_trl(work: Workload, rounds: int, warm_up: int, tuned: bool, step: Cal
         def _generate_and_score_completions(self, inputs: Any) -> Any:
             # Called once at the beginning of every step: what lies between two calls is a step.
             if self.since is not None:
-                spent["trl"].append(time.perf_counter() - self.since)
-            start = time.perf_counter()
+                spent["trl"].append(clock() - self.since)
+            start = clock()
             step()
-            self.since = time.perf_counter()
+            self.since = clock()
             spent["ours"].append(self.since - start)
             out = super()._generate_and_score_completions(inputs)
             assert int(out["completion_mask"].sum()) == work.tokens
@@ -222,17 +226,20 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--warm-up", type=int, default=2)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True, help="model.compile of ours")
+    parser.add_argument("--cpu-time", action="store_true", help="count processor seconds, on a machine that is shared")
     options = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     torch.set_num_threads(options.threads)
     results: dict[str, Any] = {}
+    clock = time.process_time if options.cpu_time else time.perf_counter
     for name in options.workloads:
         work = workload(name)
-        ours = Ours(work)
-        start = time.perf_counter()
+        ours = Ours(work, options.compile, clock)
+        start = clock()
         ours()
-        found: dict[str, Any] = {"first_step": time.perf_counter() - start}
+        found: dict[str, Any] = {"first_step": clock() - start}
         ours()
         found["profile_ms"] = profile(ours, options.rounds)
         print(f"\n{name}: {work.lengths_PG.size} responses, {work.tokens} tokens; ours, ms:")

@@ -23,6 +23,7 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 from gppo.config.optimizer import OptimizerConfig
 from gppo.config.rl import ResolvedStage, RLConfig
 from gppo.policy import Optimizer, Policy, byte_tokenizer
+from gppo.policy.products import linear_product
 from gppo.rl.batch import mini_batches
 from gppo.rl.update import Updater
 from gppo.types import Batch
@@ -76,8 +77,8 @@ def batch_of(case: str) -> Batch:
     )
 
 
-def ours(model: nn.Module, batch: Batch) -> Callable[[], None]:
-    policy = Policy(model, byte_tokenizer(), 1024)
+def ours(model: nn.Module, batch: Batch, compiled: bool) -> Callable[[], None]:
+    policy = Policy(model, byte_tokenizer(), 1024, compiled=compiled)
     stage = {"name": "bench", "data": "none", "steps": 1, "prompts_per_step": PROMPTS, "group_size": GROUP}
     stage |= {"mini_batch_prompts": PROMPTS // UPDATES}
     config = RLConfig.model_validate({"stages": [stage], "old_logprobs": "sampled", "mini_batch_prompts": 1})
@@ -136,31 +137,32 @@ def matmuls(model: nn.Module, batch: Batch) -> Callable[[], None]:
     made = {(len(weight), weight.shape[1]) for weight in weights}
     inputs = {(out, width): (torch.randn(tokens, width), torch.randn(tokens, out)) for out, width in made}
 
+    @torch.no_grad()
     def step() -> None:
         for _ in range(UPDATES):
             for weight in weights:
                 x, grad = inputs[len(weight), weight.shape[1]]
-                torch.mm(x, weight.t())
-                torch.mm(grad, weight)
-                torch.mm(grad.t(), x)
+                linear_product(x, weight)
+                linear_product(grad, weight.t())
+                linear_product(grad.t(), x.t())
 
     return step
 
 
-def measure(case: str, rounds: int, hidden: int, layers: int) -> dict:
+def measure(case: str, rounds: int, hidden: int, layers: int, compiled: bool, clock: Callable[[], float]) -> dict:
     batch = batch_of(case)
     ways = {
-        "ours": ours(small_model(hidden, layers), batch),
+        "ours": ours(small_model(hidden, layers), batch, compiled),
         "plain": plain(small_model(hidden, layers), batch),
         "matmuls": matmuls(small_model(hidden, layers), batch),
     }
     spent: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(rounds + 1):
         for name, way in ways.items():
-            start = time.perf_counter()
+            start = clock()
             way()
             if turn:  # the first warms up
-                spent[name].append(1000 * (time.perf_counter() - start))
+                spent[name].append(1000 * (clock() - start))
     median = {name: statistics.median(values) for name, values in spent.items()}
     packed, padded = tokens_of(batch)
     return {
@@ -181,9 +183,13 @@ def main() -> None:
     parser.add_argument("--hidden", type=int, default=128)
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--case", action="append", choices=list(CASES))
+    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True, help="model.compile of ours")
+    parser.add_argument("--cpu-time", action="store_true", help="count processor seconds, on a machine that is shared")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    results = [measure(case, options.rounds, options.hidden, options.layers) for case in options.case or CASES]
+    clock = time.process_time if options.cpu_time else time.perf_counter
+    settings = (options.rounds, options.hidden, options.layers, options.compile, clock)
+    results = [measure(case, *settings) for case in options.case or CASES]
     heads = ("ours", "plain", "matmuls", "plain/ours", "tokens", "padded")
     print(f"{'ms a step of 4 updates':24}" + "".join(f"{head:>12}" for head in heads))
     for found in results:

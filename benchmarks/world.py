@@ -167,17 +167,22 @@ def machine() -> dict[str, Any]:
     }
 
 
-def interleaved(ways: Mapping[str, Callable[[], Any]], rounds: int, warm_up: int = 1) -> dict[str, list[float]]:
+def interleaved(
+    ways: Mapping[str, Callable[[], Any]],
+    rounds: int,
+    warm_up: int = 1,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, list[float]]:
     """Seconds of every way in every round, the ways taken in turn so that a busy machine is as bad for each."""
     spent: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(warm_up + rounds):
         for name, way in ways.items():
-            start = time.perf_counter()
+            start = clock()
             way()
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
             if turn >= warm_up:
-                spent[name].append(time.perf_counter() - start)
+                spent[name].append(clock() - start)
     return spent
 
 

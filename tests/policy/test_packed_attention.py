@@ -18,6 +18,7 @@ from gppo.policy.attention import PACKED, CannotPackError, packed_attention
 from gppo.policy.layout import layout_of
 from gppo.policy.memory import with_checkpointing
 from gppo.policy.segments import VarlenPart
+from gppo.policy.short import SHORT, ShortRows
 from gppo.sizes import pack_responses
 
 #: Lengths of the responses to each prompt.
@@ -28,6 +29,14 @@ GROUPS = {
     "one-token responses": ([4, 2], [[1, 1, 1], [1, 9]]),
     "long beside short": ([20, 1], [[50, 2, 2], [3, 40]]),
 }
+
+
+@pytest.fixture(params=["short rows", "flash kernel"])
+def either_way(request, monkeypatch):
+    """Short packs are computed by plain products; with no row short enough for them, by the kernel."""
+    if request.param == "flash kernel":
+        monkeypatch.setattr(layout_module, "SHORT", 0)
+    return request.param
 
 
 def rows_of(name: str) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -72,7 +81,7 @@ def both(policy: Policy, prompts, responses, drop=()):
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
 @pytest.mark.parametrize("family", ["Qwen3", "Qwen2", "Llama"])
 @pytest.mark.parametrize("name", GROUPS)
-def test_a_pack_gives_its_rows_exactly(name, family, tied):
+def test_a_pack_gives_its_rows_exactly(name, family, tied, either_way):
     policy = tiny_policy(family, tie_word_embeddings=tied, dtype=torch.float64)
     expected, got = both(policy, *rows_of(name))
     assert float((got[0] - expected[0]).abs().max()) < 1e-10
@@ -80,14 +89,14 @@ def test_a_pack_gives_its_rows_exactly(name, family, tied):
 
 
 @pytest.mark.parametrize("heads", [(4, 4), (4, 1)], ids=["all heads have keys", "one key for all"])
-def test_other_numbers_of_key_heads(heads):
+def test_other_numbers_of_key_heads(heads, either_way):
     options = {"num_attention_heads": heads[0], "num_key_value_heads": heads[1]}
     expected, got = both(tiny_policy("Llama", dtype=torch.float64, **options), *rows_of("ragged"))
     assert worst_relative(got[1], expected[1]) < 1e-10
 
 
 @pytest.mark.parametrize("name", GROUPS)
-def test_float32_loses_no_more_than_one_row_at_a_time(name):
+def test_float32_loses_no_more_than_one_row_at_a_time(name, either_way):
     policy = tiny_policy()
     naive32, got = both(policy, *rows_of(name))
     policy.model.double()
@@ -127,32 +136,54 @@ def test_any_layout_attends_as_a_dense_mask_would(groups):
     dense = scaled_dot_product_attention(q, *keys, attn_mask=torch.from_numpy(sees_LL), scale=0.7).transpose(1, 2)
     grad = torch.randn(dense.shape, generator=generator, dtype=torch.float64)
     expected = torch.autograd.grad(dense, (q, k, v), grad)
-    layout = layout_of(pack, torch.device("cpu"))
-    out, _ = packed_attention(torch.nn.Module(), q, k, v, None, scaling=0.7, packing=layout)
-    torch.testing.assert_close(out, dense, rtol=1e-10, atol=1e-12)
-    for got, wanted in zip(torch.autograd.grad(out, (q, k, v), grad), expected, strict=True):
-        torch.testing.assert_close(got, wanted, rtol=1e-10, atol=1e-12)
+    for layout in (layout_of(pack, torch.device("cpu")), layout_module._grids(pack, torch.device("cpu"))):
+        out, _ = packed_attention(torch.nn.Module(), q, k, v, None, scaling=0.7, packing=layout)
+        torch.testing.assert_close(out, dense, rtol=1e-10, atol=1e-12)
+        for got, wanted in zip(torch.autograd.grad(out, (q, k, v), grad), expected, strict=True):
+            torch.testing.assert_close(got, wanted, rtol=1e-10, atol=1e-12)
 
 
 def test_scores_far_above_a_padded_querys_own_make_no_nan():
     # A short segment in a grid with a long one, and keys that grow: a padded query would overflow exp.
     pack = pack_responses([np.array([1]), np.array([2])], [np.zeros(31), np.zeros(25)])
-    layout = layout_of(pack, torch.device("cpu"))
+    short, layout = layout_of(pack, torch.device("cpu")), layout_module._grids(pack, torch.device("cpu"))
     assert layout.own.grids[0].padding_RT is not None
+    assert short.grids[0].padding_RT.any()
     q, k, v = (torch.randn(1, 2, len(pack.ids_L), 8).mul_(100).requires_grad_() for _ in range(3))
-    out, _ = packed_attention(torch.nn.Module(), q, k, v, None, packing=layout)
-    out.sum().backward()
-    assert all(x.grad.isfinite().all() for x in (q, k, v))
+    for either in (short, layout):
+        out, _ = packed_attention(torch.nn.Module(), q, k, v, None, packing=either)
+        out.sum().backward()
+        assert all(x.grad.isfinite().all() for x in (q, k, v))
 
 
-def test_packed_twice_is_bit_identical():
+@pytest.mark.parametrize("length", [SHORT, SHORT + 1])
+def test_rows_of_up_to_so_many_keys_are_short(length):
+    pack = pack_responses([np.zeros(20)] * 2, [np.zeros(length - 19), np.zeros(3)])
+    assert isinstance(layout_of(pack, torch.device("cpu")), ShortRows) == (length == SHORT)
+
+
+def test_short_rows_of_half_precision_are_computed_in_single():
+    pack = pack_responses([np.array([1, 2])] * 2, [np.zeros(9), np.zeros(20)])
+    layout = layout_of(pack, torch.device("cpu"))
+    wide = [torch.randn(1, 2, len(pack.ids_L), 8).bfloat16().float().requires_grad_() for _ in range(3)]
+    low = [x.detach().bfloat16().requires_grad_() for x in wide]
+    with torch.autocast("cpu", torch.bfloat16):
+        out, _ = packed_attention(torch.nn.Module(), *low, None, packing=layout)
+    expected, _ = packed_attention(torch.nn.Module(), *wide, None, packing=layout)
+    assert torch.equal(out, expected.bfloat16())
+    grads = (torch.autograd.grad(x.float().sum(), of) for x, of in ((out, low), (expected, wide)))
+    for got, wanted in zip(*grads, strict=True):
+        assert torch.equal(got, wanted.bfloat16())
+
+
+def test_packed_twice_is_bit_identical(either_way):
     policy = tiny_policy()
     first, second = (both(policy, *rows_of("long beside short"))[1] for _ in range(2))
     assert torch.equal(first[0], second[0])
     assert all(torch.equal(first[1][key], second[1][key]) for key in first[1])
 
 
-def test_checkpointing_recomputes_the_packed_layers():
+def test_checkpointing_recomputes_the_packed_layers(either_way):
     policy = tiny_policy(dtype=torch.float64)
     policy.model.train()
     with_checkpointing(policy.model)
@@ -161,7 +192,7 @@ def test_checkpointing_recomputes_the_packed_layers():
 
 
 def test_no_mask_is_made_and_other_forwards_are_transformers_own():
-    model = tiny_model("Qwen3")
+    model = tiny_model("Qwen3", dtype=torch.float64)
     ids = torch.randint(256, (2, 9))
     padding = torch.ones(2, 9).long()
     padding[0, :4] = 0

@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM
 
 from gppo.config import ModelConfig, TinyConfig, YarnConfig
 from gppo.policy import Policy, load_policy
+from gppo.policy.products import with_fast_products
 from gppo.rollout import LocalSampler, Request
 from gppo.types import SamplingSettings, UserError
 
@@ -35,6 +36,7 @@ def test_logits_equal_those_of_a_folder_that_says_so_itself(saved, tmp_path):
     }  # fmt: skip
     (saved / "config.json").write_text(json.dumps(config))
     expected = AutoModelForCausalLM.from_pretrained(saved).eval()
+    with_fast_products(expected)  # as a policy's products are made
     ids = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 78)))
     with torch.no_grad():
         found = stretched.model.eval()(input_ids=ids).logits

@@ -12,11 +12,11 @@ from rl_builders import copy_of, random_batch, rl_config, sums, taught_policy
 
 from gppo.config import LoRAConfig
 from gppo.policy import Optimizer, Policy
+from gppo.policy.family import in_family
 from gppo.policy.lora import add_adapters
 from gppo.rl import Watch, train_rl
 from gppo.rl.update import Updater
 from gppo.rollout import LocalSampler, Request
-from gppo.rollout.local.family import in_family
 from gppo.run import RunFolder
 from gppo.types import SamplingSettings
 from gppo.verify.cases import CaseJudge

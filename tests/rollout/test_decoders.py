@@ -7,8 +7,9 @@ from tiny_models import tiny_model, tiny_policy
 from torch import nn
 
 from gppo.policy import Policy
+from gppo.policy.family import in_family, shape_of
 from gppo.rollout.local.decoders import FamilyDecoder, TransformersDecoder
-from gppo.rollout.local.family import in_family, logits_after, shape_of
+from gppo.rollout.local.family import logits_after
 from gppo.rollout.local.prefill import first_logits, prefill
 from gppo.rollout.local.steps import Steps
 from gppo.sizes import chunks

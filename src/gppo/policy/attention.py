@@ -26,6 +26,7 @@ from transformers.masking_utils import sdpa_mask
 
 from gppo.policy.layout import layout_of
 from gppo.policy.segments import Layout
+from gppo.policy.short import ShortRows, short_attention
 from gppo.sizes import pack_responses
 from gppo.types import GppoError
 
@@ -40,7 +41,7 @@ class CannotPackError(GppoError):
     """The model asks for an attention that is not computed here; the message is the reason."""
 
 
-def packed_inputs(layout: Layout) -> dict[str, Any]:
+def packed_inputs(layout: Layout | ShortRows) -> dict[str, Any]:
     """The keywords with which a model's forward attends by the layout; to be given beside ids and positions."""
     # A mask with four axes is taken as ready-made, so transformers makes none; it is never looked at.
     unused_mask = torch.empty(1, 1, 0, 0, dtype=torch.bool)
@@ -55,7 +56,7 @@ def packed_attention(
     attention_mask: Tensor | None,
     scaling: float | None = None,
     dropout: float = 0.0,
-    packing: Layout | None = None,
+    packing: Layout | ShortRows | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """The attention function for transformers.
@@ -93,8 +94,15 @@ def packed_attention(
     if torch.is_autocast_enabled(query.device.type):  # norms and rotations have left queries and keys wider than values
         low = torch.get_autocast_dtype(query.device.type)
         query, key, value = query.to(low), key.to(low), value.to(low)
-    out_LHD = _PackedAttention.apply(*(x[0].transpose(0, 1) for x in (query, key, value)), packing, scale)
-    return out_LHD[None], None
+    q_LHD, k_LhD, v_LhD = (x[0].transpose(0, 1) for x in (query, key, value))
+    return attend(q_LHD, k_LhD, v_LhD, packing, scale)[None], None
+
+
+def attend(q_LHD: Tensor, k_LhD: Tensor, v_LhD: Tensor, layout: Layout | ShortRows, scale: float) -> Tensor:
+    """Attention [L, H, D] by the layout, nothing asked of it beyond softmax(scale q k) v."""
+    if isinstance(layout, ShortRows):
+        return short_attention(q_LHD, k_LhD, v_LhD, layout, scale)
+    return _PackedAttention.apply(q_LHD, k_LhD, v_LhD, layout, scale)
 
 
 AttentionInterface.register(PACKED, packed_attention)

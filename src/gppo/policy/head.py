@@ -12,6 +12,8 @@ from typing import TypeGuard
 import torch
 from torch import Tensor, nn
 
+from gppo.policy.products import FastLinear
+
 #: (last hidden states [b, L, H], the head) -> what the model then returns as its logits
 HeadFn = Callable[[Tensor, nn.Linear], Tensor]
 
@@ -32,7 +34,7 @@ def replaced_head(head: nn.Linear, compute: HeadFn) -> Iterator[None]:
 
 def is_plain(linear: nn.Module) -> TypeGuard[nn.Linear]:
     """Whether the module does nothing but multiply by its weight and add its bias: no adapter, no quantisation."""
-    return type(linear).forward is nn.Linear.forward
+    return type(linear).forward in (nn.Linear.forward, FastLinear.forward)
 
 
 def why_not_fused(model: nn.Module, head: nn.Module | None, vocabulary: int) -> str | None:

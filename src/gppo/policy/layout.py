@@ -5,15 +5,43 @@ import torch
 from torch import Tensor
 
 from gppo.policy.segments import Grid, GridPart, Layout, Rows, VarlenPart
+from gppo.policy.short import SHORT, ShortGrid, ShortRows
 from gppo.sizes import Pack
 
 #: Share of a grid that may be padding.
 _GRID_PADDING = 0.25
 
 
-def layout_of(pack: Pack, device: torch.device) -> Layout:
+def layout_of(pack: Pack, device: torch.device) -> Layout | ShortRows:
     """The layout of a pack, its indices on the device."""
-    return _bounds(pack, device) if device.type == "cuda" else _grids(pack, device)
+    if device.type == "cuda":
+        return _bounds(pack, device)
+    lengths, trunk_of = _segments(pack)
+    trunk_lengths = np.where(trunk_of < 0, 0, lengths[trunk_of])
+    if (lengths + trunk_lengths).max() <= SHORT:
+        return _short_rows(lengths, trunk_of, trunk_lengths)
+    return _grids(pack, device)
+
+
+def _segments(pack: Pack) -> tuple[np.ndarray, np.ndarray]:
+    """Lengths of all segments, and for each the one that is its trunk, -1 where it has none."""
+    trunk_of = np.repeat(np.arange(len(pack.branches_of)), pack.branches_of)
+    lengths = np.concatenate([pack.trunk_lengths, pack.branch_lengths])
+    return lengths, np.concatenate([np.full(len(pack.trunk_lengths), -1), trunk_of])
+
+
+def _short_rows(lengths: np.ndarray, trunk_of: np.ndarray, trunk_lengths: np.ndarray) -> ShortRows:
+    starts = np.cumsum(lengths) - lengths
+    grids = []
+    for rows in _rows_of_like_length(lengths, trunk_lengths):
+        query_RT, real_RT = _places(starts[rows], lengths[rows])
+        own, trunk = lengths[rows][:, None], trunk_lengths[rows][:, None]
+        column = np.arange(int((own + trunk).max()))
+        key_RC = starts[rows][:, None] + np.clip(column - trunk, 0, own - 1)
+        key_RC = np.where(column < trunk, starts[trunk_of[rows]][:, None] + column, key_RC)
+        last_RT = trunk + np.minimum(np.arange(query_RT.shape[1]), own - 1)
+        grids.append(ShortGrid(query_RT, ~real_RT, key_RC, column > last_RT[:, :, None]))
+    return ShortRows(grids, int(lengths.sum()))
 
 
 def _branches(pack: Pack) -> tuple[np.ndarray, np.ndarray]:

@@ -62,9 +62,11 @@ def load_policy(config: ModelConfig, *, seed: int, device: str = "cpu") -> Polic
         add_adapters(model, config.lora, seed=seed)
     if config.gradient_checkpointing:
         with_checkpointing(model)
-    policy = Policy(model.to(device), tokenizer, config.max_context, mixed=mixed)
+    policy = Policy(model.to(device), tokenizer, config.max_context, mixed=mixed, compiled=config.compile)
     if policy.unpacked_reason is not None:
         _log.warning("rows are padded to one length, which costs time: %s", policy.unpacked_reason)
+    if policy.uncompiled_reason is not None:
+        _log.warning("model.compile: the layers are not compiled: %s", policy.uncompiled_reason)
     return policy
 
 

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812  (the field's own name)
 
 from gppo.config.model import LoRAConfig
 from gppo.policy.head import is_plain
+from gppo.policy.products import linear_product
 from gppo.types import UserError
 
 ADAPTER_FILE = "adapter_model.safetensors"
@@ -46,9 +46,9 @@ def linear(x: Tensor, weight: Tensor | LowRank, bias: Tensor | None = None) -> T
         bias: [out], or None.
     """
     if not isinstance(weight, LowRank):
-        return F.linear(x.to(weight.dtype), weight, bias)
-    narrow = F.linear(F.linear(x.to(weight.down.dtype), weight.down), weight.up)
-    return (F.linear(x, weight.base, bias) + narrow).to(x.dtype)
+        return linear_product(x.to(weight.dtype), weight, bias)
+    narrow = linear_product(linear_product(x.to(weight.down.dtype), weight.down), weight.up)
+    return (linear_product(x, weight.base, bias) + narrow).to(x.dtype)
 
 
 def add_adapters(model: Any, config: LoRAConfig, *, seed: int) -> None:

@@ -10,11 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from gppo.policy.attention import packed_inputs, why_not_packed
+from gppo.policy.fused import with_fused_layers
 from gppo.policy.head import HeadFn, replaced_head, why_not_fused
 from gppo.policy.layout import layout_of
 from gppo.policy.logprobs import CoefficientFn, chunked_logprobs, single_pass_logprobs
 from gppo.policy.lora import adapter_state, has_adapters
+from gppo.policy.products import with_fast_products
 from gppo.policy.segments import Layout
+from gppo.policy.short import ShortRows
 from gppo.sizes import Pack, micro_batches, pack_masked, pack_responses, packed_micro_batches
 from gppo.types import Batch, UserError
 
@@ -35,7 +38,7 @@ class TokenBatch:
     predicts_N: Tensor
     targets_N: Tensor
     positions_BL: Tensor | None = None
-    layout: Layout | None = None
+    layout: Layout | ShortRows | None = None
 
 
 class Policy:
@@ -49,16 +52,24 @@ class Policy:
         stop_ids: tokens that end a response.
         unfused_reason: None, or why whole logits are computed for this model.
         unpacked_reason: None, or why this model's rows are padded instead of packed.
+        uncompiled_reason: None, or why its layers are not compiled though that was asked for.
 
     Args:
         model: see above.
         tokenizer: see above.
         max_context: None takes the positions the model is made for; more than those is a UserError.
         mixed: float32 weights whose products are computed in bfloat16.
+        compiled: whether its layers compute packs in compiled halves (``gppo.policy.fused``).
     """
 
     def __init__(
-        self, model: nn.Module, tokenizer: Any, max_context: int | None = None, *, mixed: bool = False
+        self,
+        model: nn.Module,
+        tokenizer: Any,
+        max_context: int | None = None,
+        *,
+        mixed: bool = False,
+        compiled: bool = False,
     ) -> None:
         self.model = model
         self.mixed = mixed
@@ -66,10 +77,12 @@ class Policy:
         self.config = model.config.get_text_config(decoder=True)  # type: ignore[union-attr, operator]
         self.max_context = _context(self.config, max_context)
         self.stop_ids = _stop_ids(model, tokenizer)
+        with_fast_products(model)
         self.head: Any = model.get_output_embeddings()  # type: ignore[operator]
         self.unfused_reason = why_not_fused(model, self.head, self.config.vocab_size)
         with self.computing():
             self.unpacked_reason = why_not_packed(model, self.config)
+        self.uncompiled_reason = with_fused_layers(self) if compiled else None
 
     @property
     def device(self) -> torch.device:

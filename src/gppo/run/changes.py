@@ -36,6 +36,7 @@ ROUNDING_KEYS = (
     "threads",
     "device",
     "model.gradient_checkpointing",
+    "model.compile",
     "sft.micro_batch_tokens",
     "rl.micro_batch_tokens",
     "rl.sampler_rows",

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 
 from gppo.policy import Policy
+from gppo.policy.family import in_family, shape_of
 from gppo.rollout.local.decoders import Decoder, FamilyDecoder, TransformersDecoder
 from gppo.rollout.local.draw import draw
-from gppo.rollout.local.family import in_family, shape_of
 from gppo.rollout.local.prefill import Source, first_logits, prefill
 from gppo.rollout.local.randomness import uniform_stream
 from gppo.rollout.local.slots import Ended, Row, Slots

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch._dynamo.exc import TorchDynamoException
 
+from gppo.policy.family import Shape
 from gppo.rollout.local.draw import draw
-from gppo.rollout.local.family import Cache, Shape, Weights, advance, logits_after
+from gppo.rollout.local.family import Cache, Weights, advance, logits_after
 from gppo.rollout.local.seen import Seen
 from gppo.sizes import padded_rows
 from gppo.types import SamplingSettings

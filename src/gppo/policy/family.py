@@ -1,0 +1,156 @@
+"""Qwen3, Qwen2 and Llama in plain torch: what a layer computes before its attention and after it.
+
+Functions of tensors alone, so that one compiled form serves every layer and every model of a shape. The sampler's step
+is made of them, and where it is compiled the training forward too (``gppo.policy.fused``).
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  (the field's own name)
+
+from gppo.policy.head import is_plain
+from gppo.policy.lora import LowRank, linear, low_rank
+from gppo.policy.norm import RMSNorm
+
+_FAMILY = ("qwen3", "qwen2", "llama")
+#: Rotations that depend on the position alone, not on the longest position asked for.
+_FIXED_ROTATIONS = ("default", "linear", "llama3", "yarn")
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What of a model is known before it runs.
+
+    Args:
+        kv_heads: heads of keys and values.
+        head_dim: their width.
+        epsilon: of the norms.
+        scaling: of the scores.
+    """
+
+    kv_heads: int
+    head_dim: int
+    epsilon: float
+    scaling: float
+
+
+class Layer(NamedTuple):
+    """The parameters of one layer."""
+
+    norm_in: Tensor
+    q: Tensor | LowRank
+    q_bias: Tensor | None
+    k: Tensor | LowRank
+    k_bias: Tensor | None
+    v: Tensor | LowRank
+    v_bias: Tensor | None
+    q_norm: Tensor | None
+    k_norm: Tensor | None
+    o: Tensor | LowRank
+    o_bias: Tensor | None
+    norm_mid: Tensor
+    gate: Tensor | LowRank
+    up: Tensor | LowRank
+    down: Tensor | LowRank
+
+
+def shape_of(policy: Any) -> Shape:
+    """The shape of a policy's model, which is of the family."""
+    config = policy.config
+    attention = policy.model.model.layers[0].self_attn
+    return Shape(config.num_key_value_heads, attention.head_dim, config.rms_norm_eps, attention.scaling)
+
+
+def layer_of(layer: Any, dtype: torch.dtype) -> Layer:
+    """The parameters of a layer, as they are; matrices and biases of another precision are copied."""
+    attention, mlp = layer.self_attn, layer.mlp
+
+    def low(parameter: Tensor | None) -> Any:
+        return None if parameter is None else parameter.to(dtype)
+
+    def matrix(projection: Any) -> Any:
+        return low_rank(projection) or low(projection.weight)
+
+    return Layer(
+        norm_in=layer.input_layernorm.weight,
+        q=matrix(attention.q_proj),
+        q_bias=low(attention.q_proj.bias),
+        k=matrix(attention.k_proj),
+        k_bias=low(attention.k_proj.bias),
+        v=matrix(attention.v_proj),
+        v_bias=low(attention.v_proj.bias),
+        q_norm=attention.q_norm.weight if hasattr(attention, "q_norm") else None,
+        k_norm=attention.k_norm.weight if hasattr(attention, "k_norm") else None,
+        o=matrix(attention.o_proj),
+        o_bias=low(attention.o_proj.bias),
+        norm_mid=layer.post_attention_layernorm.weight,
+        gate=matrix(mlp.gate_proj),
+        up=matrix(mlp.up_proj),
+        down=matrix(mlp.down_proj),
+    )
+
+
+def rms_norm(x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
+    """In the weight's precision, which a mixed policy's residual stream has too."""
+    x = x.to(weight.dtype)
+    if torch.is_grad_enabled():
+        return RMSNorm.apply(x, weight, epsilon)
+    return F.rms_norm(x, weight.shape, weight, epsilon)
+
+
+def before_attention(
+    shape: Shape, layer: Layer, x_NH: Tensor, cos_N1D: Tensor, sin_N1D: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries [N, heads, D], keys and values [N, key/value heads, D] of N tokens; the first two rotated."""
+    tokens = len(x_NH)
+
+    def rotate(x_NhD: Tensor) -> Tensor:
+        first, second = x_NhD.chunk(2, dim=-1)
+        return x_NhD * cos_N1D + torch.cat((-second, first), dim=-1) * sin_N1D
+
+    h_NH = rms_norm(x_NH, layer.norm_in, shape.epsilon)
+    q_NhD = linear(h_NH, layer.q, layer.q_bias).view(tokens, -1, shape.head_dim)
+    k_NkD = linear(h_NH, layer.k, layer.k_bias).view(tokens, shape.kv_heads, shape.head_dim)
+    v_NkD = linear(h_NH, layer.v, layer.v_bias).view(tokens, shape.kv_heads, shape.head_dim)
+    if layer.q_norm is not None and layer.k_norm is not None:
+        q_NhD, k_NkD = rms_norm(q_NhD, layer.q_norm, shape.epsilon), rms_norm(k_NkD, layer.k_norm, shape.epsilon)
+    return rotate(q_NhD), rotate(k_NkD), v_NkD
+
+
+def after_attention(shape: Shape, layer: Layer, x_NH: Tensor, mixed_NH: Tensor) -> Tensor:
+    """The residual stream after the layer, of the one before it and what the attention gives, heads side by side."""
+    x_NH = x_NH + linear(mixed_NH, layer.o, layer.o_bias)
+    h_NH = rms_norm(x_NH, layer.norm_mid, shape.epsilon)
+    return x_NH + linear(F.silu(linear(h_NH, layer.gate)) * linear(h_NH, layer.up), layer.down)
+
+
+def in_family(policy: Any) -> bool:
+    """Whether these functions know a policy's model: its layers as they are built, full attention, whole logits."""
+    config: Any = policy.config
+    base: Any = getattr(policy.model, "model", None)
+    return (
+        config.model_type in _FAMILY
+        and policy.unfused_reason is None
+        and getattr(getattr(base, "rotary_emb", None), "rope_type", None) in _FIXED_ROTATIONS
+        and getattr(config, "hidden_act", "silu") == "silu"
+        and not getattr(config, "mlp_bias", False)
+        and all(kind == "full_attention" for kind in getattr(config, "layer_types", None) or [])
+        and type(base.embed_tokens).forward is nn.Embedding.forward
+        and all(_whole(projection) for layer in base.layers for projection in projections(layer))
+    )
+
+
+def projections(layer: Any) -> tuple[Any, ...]:
+    """The matrices of a layer, with whatever wraps them."""
+    attention, mlp = layer.self_attn, layer.mlp
+    of_attention = (attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj)
+    return (*of_attention, mlp.gate_proj, mlp.up_proj, mlp.down_proj)
+
+
+def _whole(projection: nn.Module) -> bool:
+    """Whether a weight, an adapter and a bias are all there is to it: not quantised, not sharded over processes."""
+    plain = getattr(projection, "base_layer", projection) if low_rank(projection) else projection
+    return is_plain(plain) and type(plain.weight) is nn.Parameter
