@@ -15,10 +15,11 @@ from gppo.policy.norm import token_sum
 
 
 def _onednn_is_faster() -> bool:
-    """Whether the processor has AVX-512 and is not Intel's; False where torch is too old to tell."""
+    """Whether the processor has AVX-512 and is not Intel's; False where this torch cannot tell or lacks the operator."""
     found: dict[str, str] = getattr(torch.cpu, "get_capabilities", dict)()
+    operator = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
     avx512 = torch.backends.cpu.get_cpu_capability() == "AVX512"
-    return torch.backends.mkldnn.is_available() and avx512 and "Intel" not in found.get("cpu_name", "Intel")
+    return operator and avx512 and "Intel" not in found.get("cpu_name", "Intel")
 
 
 #: Whether oneDNN makes float32 products here.
