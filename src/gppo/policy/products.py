@@ -15,7 +15,7 @@ from gppo.policy.norm import token_sum
 
 
 def _onednn_is_faster() -> bool:
-    """Whether the processor has AVX-512 and is not Intel's; False where this torch cannot tell or lacks the operator."""
+    """Whether the processor has AVX-512 and is not Intel's; False where torch cannot tell or has no such operator."""
     found: dict[str, str] = getattr(torch.cpu, "get_capabilities", dict)()
     operator = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
     avx512 = torch.backends.cpu.get_cpu_capability() == "AVX512"
