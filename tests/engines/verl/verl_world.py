@@ -9,12 +9,19 @@ import os
 import random
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import yaml
 
 DIGITS = "123"
 WORLD = {"hidden_size": 64, "layers": 2, "heads": 4, "kv_heads": 2}
+
+
+def answer_of(ability: str, digit: str) -> str:
+    """The whole response that says a digit."""
+    return "<think>x</think>" + (f"```python\nprint({digit})\n```" if ability == "code" else f"\\boxed{{{digit}}}")
 
 
 def make_world(folder: Path) -> Path:
@@ -30,8 +37,8 @@ def make_world(folder: Path) -> Path:
         code = i % 2 == 1
         question = "print" if code else "box"
         digit = draw.choice(DIGITS)
-        answer = f"```python\nprint({digit})\n```" if code else f"\\boxed{{{digit}}}"
-        turns = [{"role": "user", "content": question}, {"role": "assistant", "content": f"<think>x</think>{answer}"}]
+        answer = answer_of("code" if code else "math", digit)
+        turns = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
         conversations.append({"messages": turns})
         tests = json.dumps({"inputs": [""], "outputs": [digit], "fn_name": None})
         problems.append(
@@ -40,7 +47,7 @@ def make_world(folder: Path) -> Path:
                 "prompt": [{"role": "user", "content": question}],
                 "ability": "code" if code else "math",
                 "reward_model": {"style": "rule", "ground_truth": tests if code else digit},
-                "extra_info": {"id": f"p{i}"},
+                "extra_info": {"id": f"p{i}", "digit": digit},
             }
         )
     tokenizer = byte_tokenizer()
@@ -85,7 +92,7 @@ def rl_recipe(world: Path, name: str, **rl: object) -> Path:
             "prompts_per_step": 8,
             "group_size": 4,
             "mini_batch_prompts": 2,
-            "learning_rate": 3e-4,
+            "learning_rate": 1e-4,
             "epochs": 2,
             "max_prompt_tokens": 16,
             "max_response_tokens": 64,
@@ -96,7 +103,7 @@ def rl_recipe(world: Path, name: str, **rl: object) -> Path:
         },
         "evaluate": {
             "sets": [{"name": "digits", "data": str(world / "problems.jsonl"), "limit": 8}],
-            "sampling": [{"temperature": 1.0, "top_p": 1.0, "k": 2}],
+            "sampling": [{"temperature": 1.0, "top_p": 1.0, "k": 4}],
             "max_response_tokens": 64,
         },
         "verl": {"nodes": 1, "gpus_per_node": 2},
@@ -106,12 +113,44 @@ def rl_recipe(world: Path, name: str, **rl: object) -> Path:
     return path
 
 
-def gppo(*arguments: object, timeout: float = 400) -> subprocess.CompletedProcess[str]:
+def start_gppo(*arguments: object) -> subprocess.Popen[str]:
     """The command, in this environment."""
-    return subprocess.run(
+    return subprocess.Popen(
         [sys.executable, "-m", "gppo.cli.main", *map(str, arguments)],
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
-        timeout=timeout,
         env=os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
     )
+
+
+def gppo(*arguments: object, timeout: float = 600) -> tuple[int, str]:
+    """Its exit status and what it said."""
+    process = start_gppo(*arguments)
+    try:
+        said, _ = process.communicate(timeout=timeout)
+    finally:
+        process.kill()
+    return process.returncode, said
+
+
+def processes_of_ray(folder: Path) -> list[int]:
+    """Those of a Ray whose files are in ``folder``: their output goes there."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/fd/1"):
+        try:
+            if path.readlink().is_relative_to(folder):
+                found.append(int(path.parts[2]))
+        except OSError:
+            continue
+    return found
+
+
+def wait_for(done: Callable[[], object], seconds: float) -> bool:
+    """Whether it came true in time."""
+    deadline = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.2)
+    return True
