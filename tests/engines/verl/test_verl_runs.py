@@ -99,7 +99,7 @@ def check_rollouts(world: Path, run: RunFolder, lines: list[dict]) -> None:
         rows = read_rollouts(run.rollouts, line["step"])
         assert len(rows) == 32
         assert np.mean([row.reward for row in rows]) == pytest.approx(line["reward_mean"])
-        assert np.mean([row.verdict == "correct" for row in rows]) == pytest.approx(line["correct_share"])
+        assert np.mean([row.reward == 1.0 for row in rows]) == pytest.approx(line["correct_share"])
         for row in rows:
             ability, digit = asked[row.problem_id]["ability"], asked[row.problem_id]["extra_info"]["digit"]
             for said in DIGITS:
@@ -141,7 +141,9 @@ def test_three_steps_of_a_recipe(world, objective):
 def test_three_steps_survive_a_killed_worker(world):
     """Clip-Higher; the worker of a rank is killed after the first checkpoint, and the run goes on from it."""
     recipe = rl_recipe(world, "clip_higher", objective={"name": "clip_higher", "params": BOUNDS})
-    measured = world / "runs" / "clip_higher" / "verl" / "rl-1" / "metrics.jsonl"  # a step's line follows its checkpoint
+    measured = (
+        world / "runs" / "clip_higher" / "verl" / "rl-1" / "metrics.jsonl"
+    )  # a step's line follows its checkpoint
     process = start_gppo("rl", recipe, "--engine", "verl")
     try:
         wait_for(lambda: measured.is_file() or process.poll() is not None, 500)
@@ -207,6 +209,8 @@ def test_sft_on_a_cluster_that_runs_already(world, cluster):
     # The world's model knows this data already: the loss is that of our own engine on such a batch.
     assert lines[0]["loss"] == pytest.approx(_own_loss(world), abs=0.1)
     assert tensors(run.checkpoints / "sft" / "step-000003").keys() == tensors(world / "model").keys()
+
+
 def _sft_recipe(world: Path) -> dict:
     return {
         "name": "sft-run",
