@@ -94,7 +94,8 @@ $(VERL_VENV)/.installed: pyproject.toml constraints/core.txt constraints/verl.tx
 	@$(if $(VERL_PYTHON),:,echo "verl needs Python 3.11 or 3.12 with its venv module and none was found; choose one: make test-verl VERL_PYTHON=/path/to/python3.12" >&2; exit 2)
 	$(VERL_PYTHON) -m venv $(VERL_VENV)
 	$(VERL_VENV)/bin/pip install --disable-pip-version-check -q -c constraints/core.txt torch
-	$(VERL_VENV)/bin/pip install --disable-pip-version-check -q -c constraints/verl.txt -e '.[verl]' pytest pytest-timeout hypothesis
+	$(VERL_VENV)/bin/pip install --disable-pip-version-check -q -c constraints/verl.txt -e '.[verl]' \
+		pytest pytest-timeout hypothesis psutil
 	@touch $@
 
 clean:  ## remove the environment and everything that tools wrote; runs/ stays

@@ -2,8 +2,9 @@
 
     python benchmarks/tree_memory.py make test-verl
 
-Memory is the sum of proportional set sizes (a page that n processes share counts 1/n in each), looked at once a second:
-a peak shorter than that may be missed. What is written to /dev/shm and mapped by nobody at that moment is shown apart.
+Memory is the sum of proportional set sizes (a page that n processes share counts 1/n in each), looked at every two
+seconds: a peak shorter than that may be missed. How much /dev/shm grew is shown apart; what of it is mapped is in both.
+Prints the largest processes at the peak and one line of JSON.
 """
 
 import ctypes
@@ -90,7 +91,7 @@ def main(command: list[str]) -> int:
             peak, when = sum(sizes.values()), time.monotonic() - started
             most = [(round(size), name_of(pid)) for pid, size in sorted(sizes.items(), key=lambda item: -item[1])[:25]]
             count = len(sizes)
-        time.sleep(1.0)
+        time.sleep(2.0)
     seconds = time.monotonic() - started
     bury_orphans(process.pid)
     left = [name_of(pid) for pid in tree(os.getpid())]

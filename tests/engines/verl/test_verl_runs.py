@@ -13,12 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 
 pytest.importorskip("verl", reason="verl is not installed here; make test-verl makes an environment for it")
 
-from verl_world import DIGITS, answer_of, gppo, make_world, processes_of_ray, rl_recipe, start_gppo, wait_for
+from verl_world import DIGITS, answer_of, below, gppo, make_world, processes_of_ray, rl_recipe, start_gppo, wait_for
 
 from gppo.evaluate import load_evaluations
 from gppo.run import RunFolder
@@ -147,10 +146,9 @@ def test_three_steps_survive_a_killed_worker(world):
     process = start_gppo("rl", recipe, "--engine", "verl")
     try:
         wait_for(lambda: measured.is_file() or process.poll() is not None, 500)
-        below = psutil.Process(process.pid).children(recursive=True)
-        workers = [child for child in below if child.cmdline()[:1] and child.cmdline()[0].startswith("ray::WorkerDict")]
+        workers = below(process.pid, "ray::WorkerDict")
         assert len(workers) == 2, log_of(world, "clip_higher")
-        workers[0].kill()
+        os.kill(workers[0], signal.SIGKILL)
         said, _ = process.communicate(timeout=600)
     finally:
         process.kill()

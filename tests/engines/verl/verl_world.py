@@ -4,6 +4,7 @@ One kind of problem is math (box the digit), the other code (print it). About on
 have advantages from the first step, judged by the real judges.
 """
 
+import contextlib
 import json
 import os
 import random
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import yaml
 
 DIGITS = "123"
@@ -143,6 +145,16 @@ def processes_of_ray(folder: Path) -> list[int]:
                 found.append(int(path.parts[2]))
         except OSError:
             continue
+    return found
+
+
+def below(pid: int, name: str) -> list[int]:
+    """What a process started, directly or not, and is called so."""
+    found = []
+    for child in psutil.Process(pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if any(word.startswith(name) for word in child.cmdline()):
+                found.append(child.pid)
     return found
 
 
