@@ -148,6 +148,17 @@ def processes_of_ray(folder: Path) -> list[int]:
     return found
 
 
+def actors_of_ray(folder: Path) -> list[str]:
+    """What runs for a job on a Ray whose files are in ``folder``."""
+    found = []
+    for pid in processes_of_ray(folder):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            name = " ".join(psutil.Process(pid).cmdline())
+            if name.startswith("ray::") and not name.startswith("ray::IDLE") and not name.endswith("Agent"):
+                found.append(name)
+    return found
+
+
 def below(pid: int, name: str) -> list[int]:
     """What a process started, directly or not, and is called so."""
     found = []
@@ -166,3 +177,29 @@ def wait_for(done: Callable[[], object], seconds: float) -> bool:
             return False
         time.sleep(0.2)
     return True
+
+
+def tensors(folder: Path) -> dict:
+    """Of the one file of a model."""
+    from safetensors.torch import load_file
+
+    (file,) = folder.glob("*.safetensors")
+    return load_file(file)
+
+
+def log_of(world: Path, name: str, job: str = "rl-1") -> str:
+    """The end of what verl said."""
+    log = world / "runs" / name / "verl" / job / "verl.log"
+    return log.read_text(errors="replace")[-4000:] if log.is_file() else ""
+
+
+def problems(world: Path) -> list[dict]:
+    """The records."""
+    return [json.loads(line) for line in (world / "problems.jsonl").read_text().splitlines()]
+
+
+def changed_problems(world: Path, name: str, change: Callable[[dict], dict]) -> Path:
+    """A recipe of two steps on changed records."""
+    path = world / f"{name}.jsonl"
+    path.write_text("".join(json.dumps(change(row)) + "\n" for row in problems(world)))
+    return rl_recipe(world, name, stages=[{"name": "digits", "data": str(path), "steps": 2}])
