@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 pytest.importorskip("verl", reason="verl is not installed here; make test-verl makes an environment for it")
@@ -128,7 +129,9 @@ def test_three_steps_survive_a_killed_worker(world):
 def test_a_killed_command_takes_its_ray_with_it(world, ray_folder):
     process = start_gppo("rl", rl_recipe(world, "orphan"), "--engine", "verl")
     try:
-        assert wait_for(lambda: processes_of_ray(ray_folder), 300), log_of(world, "orphan")
+        assert wait_for(lambda: below(process.pid, "raylet"), 300), log_of(world, "orphan")
+        # Whoever reaches Ray's ports runs programs as this user, unless it asks for a token.
+        assert psutil.Process(below(process.pid, "raylet")[0]).environ()["RAY_AUTH_MODE"] == "token"
         os.kill(process.pid, signal.SIGKILL)
         process.communicate(timeout=60)
     finally:

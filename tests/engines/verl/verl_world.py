@@ -164,7 +164,7 @@ def below(pid: int, name: str) -> list[int]:
     found = []
     for child in psutil.Process(pid).children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
-            if any(word.startswith(name) for word in child.cmdline()):
+            if Path(*child.cmdline()[:1]).name.startswith(name):
                 found.append(child.pid)
     return found
 
