@@ -9,11 +9,12 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 TRL_VENV ?= .venv-trl
 VLLM_VENV ?= .venv-vllm
 VERL_VENV ?= .venv-verl
-VERL_PYTHON ?= $(shell for p in python3.11 python3.12; do command -v $$p && break; done)
+VERL_READY := import ensurepip, sys, venv; sys.version_info[:2] in ((3, 11), (3, 12)) and print(sys.executable)
+VERL_PYTHON ?= $(firstword $(shell for p in python3 python3.12 python3.11; do $$p -c '$(VERL_READY)' 2>/dev/null; done))
 CAREFUL := src/gppo/objectives/*,src/gppo/config/*,src/gppo/records/*
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-seeds test test-trl test-vllm test-verl chaos check format bench bench-trl clean
+.PHONY: help venv demo demo-seeds test test-trl test-vllm test-verl verl-python chaos check format bench bench-trl clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -49,7 +50,10 @@ test-vllm: $(STAMP)  ## what talks to vLLM, against its real server on this CPU;
 	else echo "test-vllm skipped: the packages of constraints/vllm.txt cannot be installed here; the reason is above"; fi
 
 test-verl: $(VERL_VENV)/.installed  ## the verl bridge inside the real verl on a local Ray; makes .venv-verl for it
-	$(VERL_VENV)/bin/pytest tests/engines/verl tests/bridges --timeout 900
+	$(VERL_VENV)/bin/pytest tests/engines/verl tests/bridges --timeout 900 -p no:asyncio
+
+verl-python:  # which Python test-verl would take; an empty line where there is none
+	@echo $(VERL_PYTHON)
 
 chaos: $(STAMP)  ## 70 kill -9 on RL, SFT, evaluation and verify; each must end like the undisturbed run
 	GPPO_CHAOS=full timeout 900 $(BIN)/pytest tests/chaos -s --timeout 800
@@ -87,10 +91,11 @@ $(VLLM_VENV)/.installed: constraints/vllm.txt
 	@touch $@
 
 $(VERL_VENV)/.installed: pyproject.toml constraints/core.txt constraints/verl.txt
-	@$(if $(VERL_PYTHON),:,echo "verl needs Python 3.11 or 3.12 and none was found; choose one: make test-verl VERL_PYTHON=/path/to/python3.12" >&2; exit 2)
+	@$(if $(VERL_PYTHON),:,echo "verl needs Python 3.11 or 3.12 with its venv module and none was found; choose one: make test-verl VERL_PYTHON=/path/to/python3.12" >&2; exit 2)
 	$(VERL_PYTHON) -m venv $(VERL_VENV)
 	$(VERL_VENV)/bin/pip install --disable-pip-version-check -q -c constraints/core.txt torch
-	$(VERL_VENV)/bin/pip install --disable-pip-version-check -q -c constraints/verl.txt -e '.[verl]' pytest pytest-timeout hypothesis
+	$(VERL_VENV)/bin/pip install --disable-pip-version-check -q -c constraints/verl.txt -e '.[verl]' \
+		pytest pytest-timeout hypothesis psutil
 	@touch $@
 
 clean:  ## remove the environment and everything that tools wrote; runs/ stays

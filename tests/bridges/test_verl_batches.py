@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from gppo.bridges.verl.batches import Rows, lm_row_weights, row_advantages, rows_metrics, without_advantage
+from gppo.bridges.verl.guard import refuse_few_cpus
 from gppo.bridges.verl.metrics import MetricsFile, as_ours, new_lines
+from gppo.types import GppoError
 
 
 def rows(uids, rewards, correct=None, lengths=None):
@@ -63,3 +65,11 @@ def test_only_whole_lines_are_followed(tmp_path):
     assert [(step, data) for _, step, data in found] == [(1, {"a": 0.5}), (2, {"a": 2.0})]
     assert list(new_lines(path, found[0][0])) == found[1:]
     assert list(new_lines(path, found[1][0])) == []
+
+
+def test_a_ray_with_too_few_cpus_is_refused_instead_of_waited_for():
+    refuse_few_cpus({"CPU": 34.0, "GPU": 8.0}, gpus=8, beside=3, more=10)
+    with pytest.raises(GppoError, match=r"has 33 CPUs, and verl reserves 34: 3 beside each of 8 GPUs and 10 more"):
+        refuse_few_cpus({"CPU": 33.0, "GPU": 8.0}, gpus=8, beside=3, more=10)
+    with pytest.raises(GppoError, match="has 0 CPUs"):
+        refuse_few_cpus({"GPU": 8.0}, gpus=8, beside=10, more=0)

@@ -1,6 +1,7 @@
 """Recipes as verl's options, against what a person would type."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from gppo.config import Recipe, load_recipe
 from gppo.types import UserError
 
 RECIPES = Path(__file__).parents[2] / "recipes"
+CLUSTER = Path(__file__).parents[2] / "docs" / "cluster.md"
 ACTOR = "actor_rollout_ref.actor"
 
 
@@ -106,6 +108,30 @@ def test_where_and_how_it_runs():
     assert job.options[-1] == "trainer.balance_batch=true"  # the user's own come last
 
 
+def test_the_clusters_of_the_documentation_are_taken():
+    rows = re.findall(r"^\| (\d+) \| (\d+) \| 128 \| (\d+) \| (\d+) \| (\d+) \|$", CLUSTER.read_text(), re.MULTILINE)
+    assert len(rows) == 4
+    for nodes, gpus, sharing, ranks, responses in rows:
+        overrides = [f"verl.nodes={nodes}", f"verl.sequence_parallel={sharing}"]
+        math = options_of(render_rl(load_recipe(RECIPES / "klear-8b.yaml", overrides))[0])
+        assert int(gpus) == int(math["trainer.nnodes"]) * int(math["trainer.n_gpus_per_node"])
+        assert int(ranks) * int(sharing) == int(gpus)
+        mini_batch = int(math[f"{ACTOR}.ppo_mini_batch_size"]) * int(math["actor_rollout_ref.rollout.n"])
+        assert int(responses) * int(ranks) == mini_batch
+
+
+def test_a_ray_that_runs_already_hears_of_the_platform_from_the_job():
+    cluster = {"gpus_per_node": 2, "address": "auto"}
+    (there,), (here,) = (
+        render_rl(recipe(device="cpu", verl=settings)) for settings in (cluster, cluster | {"address": None})
+    )
+    key = "ray_kwargs.ray_init.runtime_env.env_vars"
+    assert options_of(there)[key] == "{VERL_PLATFORM:cpu,VERL_USE_EXTERNAL_MODULES:gppo.bridges.verl.cpu}"
+    assert not any("num_gpus" in option for option in there.options), "its size is its own"
+    assert here.environment.items() >= {"RAY_ADDRESS": "local", "VERL_PLATFORM": "cpu"}.items()
+    assert options_of(here)["ray_kwargs.ray_init.num_gpus"] == "2"
+
+
 def test_rewards_go_to_our_judges_and_never_to_verls():
     found = options_of(render_rl(recipe())[0])
     assert found["reward.reward_manager.source"] == "importlib"
@@ -190,6 +216,11 @@ def test_what_verl_cannot_do_is_refused_by_its_key(changed, key):
 def test_what_verls_sft_cannot_do_is_refused_by_its_key(sft, key):
     with pytest.raises(UserError, match=key.replace(".", r"\.")):
         render_sft(recipe(rl=None, sft=sft))
+
+
+def test_adapters_are_refused_for_sft_too():
+    with pytest.raises(UserError, match=r"model\.lora: .*--engine local"):
+        render_sft(recipe(rl=None, sft={"data": "s.jsonl", "steps": 10}, model={"path": "m", "lora": {}}))
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from verl.utils.config import omega_conf_to_dataclass, validate_config
 from gppo.bridges.verl.losses import GppoLossConfig
 from gppo.bridges.verl.render import render_rl, render_sft
 from gppo.config import Recipe, RewardConfig, load_recipe
+from gppo.types import UserError
 
 RECIPES = Path(__file__).parents[3] / "recipes"
 FOLDER = str(Path(verl_trainer.__file__).parent / "config")
@@ -23,6 +24,48 @@ FOLDER = str(Path(verl_trainer.__file__).parent / "config")
 def composed(name, options):
     with initialize_config_dir(config_dir=FOLDER, version_base=None):
         return compose(config_name=name, overrides=list(options))
+
+
+CLUSTER = ["verl.nodes=32", "verl.sequence_parallel=8", "verl.address=auto"]
+SHIPPED = [
+    (path.stem, kind, [])
+    for path in sorted(RECIPES.glob("*.yaml"))
+    for kind in ("sft", "rl")
+    if getattr(load_recipe(path), kind) is not None
+]
+REFUSED = {"gsm8k-tiny": "model.tiny", "qwen3-0.6b-gsm8k-lora": "model.lora"}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "overrides"), [*SHIPPED, ("klear-8b", "rl", CLUSTER), ("klear-8b-sft", "sft", CLUSTER)]
+)
+def test_every_shipped_recipe_is_taken_or_refused_by_its_key(name, kind, overrides):
+    """No option is unknown to verl, and what its own classes check holds."""
+    recipe = load_recipe(RECIPES / f"{name}.yaml", overrides)
+    render = render_rl if kind == "rl" else lambda recipe: [render_sft(recipe)]
+    if name in REFUSED:
+        with pytest.raises(UserError, match=REFUSED[name]):
+            render(recipe)
+        return
+    for job in render(recipe):
+        config = composed("ppo_trainer" if kind == "rl" else "sft_trainer_engine", job.options)
+        if kind == "sft":
+            model, engine = config.model, omega_conf_to_dataclass(config.engine)
+            omega_conf_to_dataclass(config.optim)
+        else:
+            validate_config(config, use_reference_policy=need_reference_policy(config), use_critic=need_critic(config))
+            actor, rollout = config.actor_rollout_ref.actor, config.actor_rollout_ref.rollout
+            model, engine = config.actor_rollout_ref.model, omega_conf_to_dataclass(actor).engine
+            # every pass of the workers takes a whole response, and the sampler's context too
+            longest = config.data.max_prompt_length + config.data.max_response_length
+            sharing = engine.ulysses_sequence_parallel_size
+            assert actor.ppo_max_token_len_per_gpu * sharing >= longest
+            assert rollout.log_prob_max_token_len_per_gpu * sharing >= longest
+            assert rollout.max_model_len >= longest
+            omega_conf_to_dataclass(rollout)
+        assert dict(engine.mixed_precision)["param_dtype"] == "bf16"
+        assert model.external_lib == "gppo.bridges.verl.plugin"
+        assert model.path == recipe.model.path or job.first > 0
 
 
 def test_verl_takes_the_papers_rl():

@@ -4,17 +4,26 @@ One kind of problem is math (box the digit), the other code (print it). About on
 have advantages from the first step, judged by the real judges.
 """
 
+import contextlib
 import json
 import os
 import random
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import yaml
 
 DIGITS = "123"
 WORLD = {"hidden_size": 64, "layers": 2, "heads": 4, "kv_heads": 2}
+
+
+def answer_of(ability: str, digit: str) -> str:
+    """The whole response that says a digit."""
+    return "<think>x</think>" + (f"```python\nprint({digit})\n```" if ability == "code" else f"\\boxed{{{digit}}}")
 
 
 def make_world(folder: Path) -> Path:
@@ -30,8 +39,8 @@ def make_world(folder: Path) -> Path:
         code = i % 2 == 1
         question = "print" if code else "box"
         digit = draw.choice(DIGITS)
-        answer = f"```python\nprint({digit})\n```" if code else f"\\boxed{{{digit}}}"
-        turns = [{"role": "user", "content": question}, {"role": "assistant", "content": f"<think>x</think>{answer}"}]
+        answer = answer_of("code" if code else "math", digit)
+        turns = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
         conversations.append({"messages": turns})
         tests = json.dumps({"inputs": [""], "outputs": [digit], "fn_name": None})
         problems.append(
@@ -40,7 +49,7 @@ def make_world(folder: Path) -> Path:
                 "prompt": [{"role": "user", "content": question}],
                 "ability": "code" if code else "math",
                 "reward_model": {"style": "rule", "ground_truth": tests if code else digit},
-                "extra_info": {"id": f"p{i}"},
+                "extra_info": {"id": f"p{i}", "digit": digit},
             }
         )
     tokenizer = byte_tokenizer()
@@ -85,7 +94,7 @@ def rl_recipe(world: Path, name: str, **rl: object) -> Path:
             "prompts_per_step": 8,
             "group_size": 4,
             "mini_batch_prompts": 2,
-            "learning_rate": 3e-4,
+            "learning_rate": 1e-4,
             "epochs": 2,
             "max_prompt_tokens": 16,
             "max_response_tokens": 64,
@@ -96,7 +105,7 @@ def rl_recipe(world: Path, name: str, **rl: object) -> Path:
         },
         "evaluate": {
             "sets": [{"name": "digits", "data": str(world / "problems.jsonl"), "limit": 8}],
-            "sampling": [{"temperature": 1.0, "top_p": 1.0, "k": 2}],
+            "sampling": [{"temperature": 1.0, "top_p": 1.0, "k": 4}],
             "max_response_tokens": 64,
         },
         "verl": {"nodes": 1, "gpus_per_node": 2},
@@ -106,12 +115,91 @@ def rl_recipe(world: Path, name: str, **rl: object) -> Path:
     return path
 
 
-def gppo(*arguments: object, timeout: float = 400) -> subprocess.CompletedProcess[str]:
+def start_gppo(*arguments: object) -> subprocess.Popen[str]:
     """The command, in this environment."""
-    return subprocess.run(
+    return subprocess.Popen(
         [sys.executable, "-m", "gppo.cli.main", *map(str, arguments)],
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
-        timeout=timeout,
         env=os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
     )
+
+
+def gppo(*arguments: object, timeout: float = 600) -> tuple[int, str]:
+    """Its exit status and what it said."""
+    process = start_gppo(*arguments)
+    try:
+        said, _ = process.communicate(timeout=timeout)
+    finally:
+        process.kill()
+    return process.returncode, said
+
+
+def processes_of_ray(folder: Path) -> list[int]:
+    """Those of a Ray whose files are in ``folder``: their output goes there."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/fd/1"):
+        try:
+            if path.readlink().is_relative_to(folder):
+                found.append(int(path.parts[2]))
+        except OSError:
+            continue
+    return found
+
+
+def actors_of_ray(folder: Path) -> list[str]:
+    """What runs for a job on a Ray whose files are in ``folder``."""
+    found = []
+    for pid in processes_of_ray(folder):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            name = " ".join(psutil.Process(pid).cmdline())
+            if name.startswith("ray::") and not name.startswith("ray::IDLE") and not name.endswith("Agent"):
+                found.append(name)
+    return found
+
+
+def below(pid: int, name: str) -> list[int]:
+    """What a process started, directly or not, and is called so."""
+    found = []
+    for child in psutil.Process(pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if Path(*child.cmdline()[:1]).name.startswith(name):
+                found.append(child.pid)
+    return found
+
+
+def wait_for(done: Callable[[], object], seconds: float) -> bool:
+    """Whether it came true in time."""
+    deadline = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.2)
+    return True
+
+
+def tensors(folder: Path) -> dict:
+    """Of the one file of a model."""
+    from safetensors.torch import load_file
+
+    (file,) = folder.glob("*.safetensors")
+    return load_file(file)
+
+
+def log_of(world: Path, name: str, job: str = "rl-1") -> str:
+    """The end of what verl said."""
+    log = world / "runs" / name / "verl" / job / "verl.log"
+    return log.read_text(errors="replace")[-4000:] if log.is_file() else ""
+
+
+def problems(world: Path) -> list[dict]:
+    """The records."""
+    return [json.loads(line) for line in (world / "problems.jsonl").read_text().splitlines()]
+
+
+def changed_problems(world: Path, name: str, change: Callable[[dict], dict]) -> Path:
+    """A recipe of two steps on changed records."""
+    path = world / f"{name}.jsonl"
+    path.write_text("".join(json.dumps(change(row)) + "\n" for row in problems(world)))
+    return rl_recipe(world, name, stages=[{"name": "digits", "data": str(path), "steps": 2}])

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import secrets
 import signal
 import subprocess
 import time
@@ -87,8 +88,10 @@ def _train(job: Job, run: RunFolder, cluster: VerlConfig, bar: Bar, stop: StopRe
 def _attempt(job: Job, run: RunFolder, bar: Bar, stop: StopRequest) -> int:
     """Start verl and follow it to its end; its exit status."""
     offset = job.metrics.stat().st_size if job.metrics.is_file() else 0
-    environment = os.environ | {"RAY_AUTH_MODE": "disabled", "HYDRA_FULL_ERROR": "1"} | dict(job.environment)
-    environment[PARENT] = str(os.getpid())
+    environment = os.environ | {"HYDRA_FULL_ERROR": "1", PARENT: str(os.getpid())} | dict(job.environment)
+    if job.environment["RAY_ADDRESS"] == "local" and "RAY_AUTH_MODE" not in os.environ:
+        # Ray runs what is sent to its ports. Its own token would be left in the user's home, for all other clusters.
+        environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     with (job.folder / "verl.log").open("ab") as log:
         # A session of its own: Ctrl-C reaches this process alone, which then ends the others in order.
         process = subprocess.Popen(

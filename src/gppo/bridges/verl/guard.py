@@ -1,9 +1,12 @@
-"""verl's process ends with the command that started it, even where that was killed."""
+"""What keeps a run from lasting for ever: it ends with its command, and does not wait for CPUs that are not there."""
 
 import os
 import signal
 import threading
 import time
+from collections.abc import Mapping
+
+from gppo.types import GppoError
 
 PARENT = "GPPO_VERL_PARENT"
 _LOOK = 2.0
@@ -21,3 +24,20 @@ def end_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=look, name="end-with-parent", daemon=True).start()
+
+
+def refuse_few_cpus(resources: Mapping[str, float], gpus: int, beside: int, more: int) -> None:
+    """GppoError where Ray can never place verl's workers, for which verl would wait without end.
+
+    Args:
+        resources: of the whole cluster, as Ray names them.
+        gpus: that the run takes.
+        beside: CPUs that verl reserves beside each of them.
+        more: CPUs of its other processes.
+    """
+    there, needed = resources.get("CPU", 0), gpus * beside + more
+    if there < needed:
+        raise GppoError(
+            f"Ray has {there:g} CPUs, and verl reserves {needed}: {beside} beside each of {gpus} GPUs and {more} more; "
+            "add machines, or start Ray with a larger --num-cpus"
+        )

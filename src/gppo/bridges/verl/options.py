@@ -29,12 +29,18 @@ def tokens_per_gpu(budget: int, longest: int, cluster: VerlConfig) -> int:
     return -(-max(budget, longest) // cluster.sequence_parallel)
 
 
+#: The entry point of gppo is found by itself, but an error in it is swallowed; this way it is not.
+PLATFORM = {"VERL_PLATFORM": "cpu", "VERL_USE_EXTERNAL_MODULES": "gppo.bridges.verl.cpu"}
+
+
 def environment(recipe: Recipe, cluster: VerlConfig) -> dict[str, str]:
-    """Variables of verl's processes."""
+    """Variables of verl's first process; a local Ray has them from it."""
     found = {"RAY_ADDRESS": cluster.address or "local"}  # without it Ray joins whatever cluster it finds
     if recipe.device == "cpu":
-        # The entry point of gppo is found by itself, but an error in it is swallowed; this way it is not.
-        found |= {"VERL_PLATFORM": "cpu", "VERL_USE_EXTERNAL_MODULES": "gppo.bridges.verl.cpu"}
+        found |= PLATFORM
+        if not cluster.address:
+            # Ray would start an idle process for each CPU that it is told of; none of them could be used.
+            found["RAY_prestart_worker_first_driver"] = "0"
     return found
 
 
@@ -140,6 +146,7 @@ def algorithm_options(config: RLConfig) -> list[str]:
     """Groups and advantages; the keys of ``gppo`` are read by our trainer."""
     return [
         option("algorithm.adv_estimator", "grpo"),  # our trainer divides as gppo.advantage_std says
+        option("critic.enable", False),
         option("algorithm.filter_groups.enable", config.zero_advantage == "resample"),
         option("algorithm.filter_groups.metric", "reward"),
         option("algorithm.rollout_correction.bypass_mode", config.old_logprobs == "sampled"),
@@ -201,8 +208,10 @@ def where_options(recipe: Recipe, cluster: VerlConfig, folder: Path) -> list[str
 
 def ray_options(recipe: Recipe, cluster: VerlConfig) -> list[str]:
     """A local Ray without GPUs is told of as many as there are to be workers: verl places workers by GPUs."""
-    if recipe.device != "cpu" or cluster.address:
+    if recipe.device != "cpu":
         return []
+    if cluster.address:  # its processes have the environment that Ray was started in
+        return [option("+ray_kwargs.ray_init.runtime_env.env_vars", PLATFORM)]
     workers = cluster.nodes * cluster.gpus_per_node
     return [
         option("ray_kwargs.ray_init.num_cpus", 4 * workers + 8),

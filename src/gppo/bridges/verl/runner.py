@@ -5,6 +5,9 @@ from typing import Any
 import ray
 from verl.trainer.main_ppo import TaskRunnerV1
 
+from gppo.bridges.verl.guard import refuse_few_cpus
+
+_CPUS = 3  # verl's RL reserves so many beside each GPU
 _Runner: Any = TaskRunnerV1.__ray_actor_class__
 
 
@@ -16,4 +19,7 @@ class GppoTaskRunner(_Runner):
         """Train."""
         from gppo.bridges.verl import trainer  # noqa: F401
 
+        stores = config.transfer_queue.backend.SimpleStorage.num_data_storage_units
+        gpus = config.trainer.nnodes * config.trainer.n_gpus_per_node
+        refuse_few_cpus(ray.cluster_resources(), gpus, _CPUS, stores + 2)  # and a controller, and this actor
         super().run(config)
