@@ -108,6 +108,10 @@ def test_from_file_to_page_and_on(tmp_path):
     assert "| gppo − clip_higher | T=1, steps 2 |" in text
     assert "4 units, seeds 100, 101" in text
     assert "Nothing transfers" in text
+    numbers = [json.loads(line) for line in (folder / "tiny.jsonl").read_text().splitlines()]
+    assert sorted((one["arm"], one["seed"]) for one in numbers) == sorted(
+        (a, s) for a in ("gppo", "clip_higher") for s in (100, 101)
+    )
     svg = (folder / "tiny.svg").read_text()
     assert svg.count("<svg") == 1
     unit = json.loads((folder / "units/plain/gppo/seed-100/unit.json").read_bytes())

@@ -57,7 +57,8 @@ def _regime(experiment: Experiment, regime: Regime, results: Results) -> Iterato
         yield table(
             ["comparison", "by", "difference, points (95 % interval)", "pairs ahead", "verdict"], map(_row, found)
         )
-    if tokens := _tokens(experiment, regime, results):
+    compared = {arm for one in experiment.comparisons_in(regime)[:1] for arm in (one.of, one.against)}
+    if tokens := _tokens([arm.name for arm in arms if arm.name in compared], regime, results):
         yield "Tokens by the side of the clip range on which the last update of their step saw them, all seeds:"
         yield tokens
 
@@ -71,10 +72,10 @@ def _row(found: Difference) -> list[Any]:
     return [f"{one.of} − {one.against}", by + steps, interval, f"{found.wins} of {found.seeds}", found.verdict]
 
 
-def _tokens(experiment: Experiment, regime: Regime, results: Results) -> str:
+def _tokens(arms: Sequence[str], regime: Regime, results: Results) -> str:
     rows = []
-    for arm in experiment.arms_of(regime):
-        units = [unit["tokens"] for unit in results.get((regime.name, arm.name), {}).values() if unit["tokens"]]
+    for arm in arms:
+        units = [unit["tokens"] for unit in results.get((regime.name, arm), {}).values() if unit["tokens"]]
         sums = {
             region: {key: sum(line[key] for unit in units for line in unit if line["region"] == region) for key in SUMS}
             for region in REGIONS
@@ -86,7 +87,7 @@ def _tokens(experiment: Experiment, regime: Regime, results: Results) -> str:
             many = found["tokens"]
             rows.append(
                 [
-                    arm.name,
+                    arm,
                     region,
                     f"{100 * many / everything['tokens']:.3g} %",
                     f"{100 * found['pull'] / everything['pull']:.3g} %",
@@ -114,6 +115,7 @@ def _provenance(experiment: Experiment, results: Results, ran: Sequence[dict[str
     lines = [
         f"- {len(units)} units, seeds {', '.join(map(str, seeds))}; {duration(used)} of CPU time in their processes, "
         f"without the sandbox's; {duration(took)} from start to end",
+        f"- every unit's numbers: {experiment.name}.jsonl, beside this page",
         f"- experiment file: recipes/reproduce/{experiment.name}.yaml, sha256 {digest[:16]}",
     ]
     for line in ran:

@@ -5,7 +5,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +108,8 @@ def conclude(experiment: Experiment, folder: Path, plan: Plan, digest: str, cons
     ran = [json.loads(line) for line in (folder / _LOG).read_bytes().splitlines()]
     page = folder / f"{experiment.name}.md"
     draw(experiment, results, folder / f"{experiment.name}.svg")
+    with atomic_file(folder / f"{experiment.name}.jsonl") as file:
+        file.writelines(json_line(_numbers(unit)) for found in results.values() for unit in found.values())
     with atomic_file(page) as file:
         file.write(write_markdown(experiment, results, ran, digest).encode())
     for regime in experiment.regimes:
@@ -121,6 +123,11 @@ def conclude(experiment: Experiment, folder: Path, plan: Plan, digest: str, cons
         for one in experiment.comparisons_in(regime):
             console.print(f"  {in_words(compare(experiment, regime, one, results))}", highlight=False)
     return page
+
+
+def _numbers(unit: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a unit is small enough to be kept with a page: its evaluations, not the curves of its training."""
+    return {key: value for key, value in unit.items() if key not in ("series", "tokens")}
 
 
 def experiments_table(experiments: Sequence[Experiment]) -> Table:
