@@ -137,7 +137,7 @@ def joined() -> Iterator[World]:
 
     Raises:
         UserError: they are on several machines.
-        GppoError: another rank has ended.
+        GppoError: the ranks could not connect to each other.
     """
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     if int(os.environ.get("LOCAL_WORLD_SIZE", size)) != size:
@@ -147,12 +147,7 @@ def joined() -> Iterator[World]:
         )
     if rank:
         logging.getLogger().setLevel(logging.ERROR)  # rank 0 has the same to say
-    store, _, _ = next(rendezvous("env://"))
-    # Where torchrun has started ranks again, addresses of those before are still in its store.
-    store = PrefixStore(f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
-    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    dist.init_process_group(backend, store=store, rank=rank, world_size=size)
-    world = World(rank, size, dist.new_group(backend="gloo", timeout=_WAIT))
+    world = World(rank, size, _connect(rank, size))
     with watched(rank, world.gather(os.getpid())) as fellows:
         try:
             yield world
@@ -161,6 +156,20 @@ def joined() -> Iterator[World]:
             fellows.end_where_one_is_gone(1.0)  # a broken connection is what the end of another looks like first
             raise
     dist.destroy_process_group()
+
+
+def _connect(rank: int, size: int) -> Any:
+    """Connect to the other ranks; the group over which they talk."""
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    try:
+        store, _, _ = next(rendezvous("env://"))
+        # Where torchrun has started ranks again, addresses of those before are still in its store.
+        store = PrefixStore(f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size)
+        return dist.new_group(backend="gloo", timeout=_WAIT)
+    except RuntimeError as error:
+        reason = str(error).strip().partition("\n")[0].rstrip(".")
+        raise GppoError(f"the ranks could not connect to each other ({reason}); run the same command again") from error
 
 
 def _portable(error: Exception | None) -> Exception | None:
