@@ -68,7 +68,8 @@ def test_unknown_key_is_compared_with_what_is_valid_at_its_place(tmp_path: Path)
     assert complaints(tmp_path, inside_stage) == ["recipe.yaml: rl.stages.0.step: unknown key; did you mean 'steps'?"]
     assert complaints(tmp_path, MINIMAL + "sampling: 3\n") == [
         "recipe.yaml: sampling: unknown key; valid keys here: "
-        "name, seed, run_dir, device, threads, trackers, model, curate, distill, sft, rl, evaluate, verl, vllm"
+        "name, seed, run_dir, device, threads, trackers, model, curate, distill, sft, rl, evaluate, parallel, verl, "
+        "vllm"
     ]
 
 

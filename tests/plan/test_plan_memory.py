@@ -12,7 +12,17 @@ import pytest
 from gppo.config import Recipe
 from gppo.plan import here, plan
 from gppo.plan.load import SampleLoad, UpdateLoad
-from gppo.plan.memory import Setup, activation_bytes, decoding, head_bytes, layer_bytes, updating
+from gppo.plan.memory import (
+    RECORD_BYTES,
+    Setup,
+    activation_bytes,
+    decoding,
+    gathered_bytes,
+    head_bytes,
+    host_parts,
+    layer_bytes,
+    updating,
+)
 from gppo.plan.shape import ModelShape
 
 #: Two layers, two query heads and one key head of width 4.
@@ -77,6 +87,30 @@ def test_sharding_divides_what_is_held():
     held = updating(replace(Setup(SMALL, 2, 2, device="cuda"), ranks=4), LOAD)
     assert held["weights"] == SMALL.parameters * 2 // 4
     assert held["optimizer"] == SMALL.parameters * 2 * 2 // 4
+
+
+def test_what_ranks_gather_by_hand():
+    deep = replace(SMALL, layers=6)
+    mixed = Setup(deep, 4, 2, checkpointing=True, device="cuda", ranks=4)
+    # A layer, the next one twice, a gradient twice, in float32; one layer's bfloat16 copies; embedding and head.
+    assert gathered_bytes(mixed) == 5 * 792 * 4 + 792 * 2 + 80 * 4
+    assert gathered_bytes(replace(mixed, keeps_layers=True)) == 9 * 792 * 4 + 792 * 2 + 80 * 4
+    assert gathered_bytes(replace(mixed, shape=replace(deep, tied=False))) == gathered_bytes(mixed) + 80 * 4
+    # Without recomputation the backward keeps every layer's copies.
+    assert updating(mixed, LOAD)["weights"] == deep.parameters * 4 // 4
+    assert updating(replace(mixed, checkpointing=False), LOAD)["weights"] == deep.parameters * (4 // 4 + 2)
+
+
+def test_ranks_sample_from_a_whole_copy():
+    load = SampleLoad(rows=3, slots=9, columns=21, prompts=1, prompt_tokens=4, responses=3)
+    mixed, whole = Setup(SMALL, 4, 2, device="cuda", ranks=4), SMALL.parameters
+    # A quarter; matrices in bfloat16, the tied head among them; the embedding in float32.
+    assert decoding(mixed, load)["weights"] == whole + 2 * whole + 80 * 4
+    untied = replace(SMALL, tied=False)
+    assert decoding(replace(mixed, shape=untied), load)["weights"] == 3 * untied.parameters + 80 * 2
+    assert decoding(replace(mixed, product=4), load)["weights"] == whole + 4 * whole
+    host = host_parts(mixed, 1000)
+    assert host == {"checkpoint copy": 12 * whole, "records": 4 * RECORD_BYTES * 1000, "loading": 16 * whole}
 
 
 def recipe(**rl: object) -> Recipe:

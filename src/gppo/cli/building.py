@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from gppo.cli.app import DryRun, Engine, Fresh, Overrides, RecipeFile, app
-from gppo.cli.starting import done, elsewhere, load, start
+from gppo.cli.starting import done, elsewhere, load, ranks, start
 from gppo.types import GppoError
 
 
@@ -87,14 +87,19 @@ def sft(
     engine: Engine = "local",
     dry_run: DryRun = False,
 ) -> None:
-    """Fine-tune on reasoning traces. Run it again to go on from the newest checkpoint."""
+    """Fine-tune on reasoning traces. Run it again to go on from the newest checkpoint.
+
+    On several GPUs: torchrun --standalone --nproc-per-node 8 -m gppo sft RECIPE.
+    """
     if elsewhere(recipe_file, overrides, fresh, "sft", engine, dry_run):
         return
-    recipe, run = start(recipe_file, overrides, fresh, "sft")
-    from gppo.sft.stage import run_sft
+    with ranks() as world:
+        recipe, run = start(recipe_file, overrides, fresh, "sft", world)
+        from gppo.policy import ALONE
+        from gppo.sft.stage import run_sft
 
-    run_sft(recipe, run, load(recipe))
-    done(run)
+        run_sft(recipe, run, load(recipe, world), world or ALONE)
+        done(run)
 
 
 @app.command()
@@ -107,19 +112,27 @@ def rl(
 ) -> None:
     """Train by reinforcement learning with GPPO, or another objective. Run it again to go on.
 
-    A recipe with an sft section starts from what `gppo sft` made of it in the same run folder.
+    A recipe with an sft section starts from what `gppo sft` made of it in the same run folder. On several GPUs:
+    torchrun --standalone --nproc-per-node 8 -m gppo rl RECIPE.
     """
     if elsewhere(recipe_file, overrides, fresh, "rl", engine, dry_run):
         return
-    recipe, run = start(recipe_file, overrides, fresh, "rl")
-    from gppo.rl.stage import run_rl
-    from gppo.sft.stage import load_fine_tuned
+    with ranks() as world:
+        recipe, run = start(recipe_file, overrides, fresh, "rl", world)
+        from gppo.policy import ALONE
+        from gppo.rl.stage import run_rl
+        from gppo.sft.stage import load_fine_tuned
 
-    policy = load(recipe)
-    if recipe.sft is not None:
-        load_fine_tuned(run, policy)
-    run_rl(recipe, run, policy)
-    done(run)
+        policy, reference = load(recipe, world), None
+        if recipe.sft is not None:
+            load_fine_tuned(run, policy, world or ALONE)
+        if world is not None and recipe.rl and recipe.rl.kl.beta > 0:  # what is sharded cannot be copied
+            reference = load(recipe, world)
+            if recipe.sft is not None:
+                load_fine_tuned(run, reference, world)
+            reference.model.eval()
+        run_rl(recipe, run, policy, world or ALONE, reference)
+        done(run)
 
 
 @app.command()

@@ -5,8 +5,10 @@ Commands import what they need when they run, so that ``gppo --help`` and ``gppo
 
 import errno
 import logging
+import os
 import signal
 import sys
+import time
 
 import typer
 
@@ -16,6 +18,8 @@ from gppo.types import GppoError, UserError
 
 #: What typer raises for a command line that it cannot read; the class has no public name of its own.
 _UsageError: type[typer.BadParameter] = typer.BadParameter.__bases__[0]
+#: Seconds that rank 0 has to say what is wrong before another rank does.
+_RANK_0_FIRST = 5.0
 #: A disk that is full, broken or not ours to write to: a sentence says it better than a traceback.
 _NOT_OUR_FAULT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO)
 
@@ -27,6 +31,7 @@ def main() -> None:
     try:
         status = app(standalone_mode=False, prog_name="gppo")
     except GppoError as error:
+        _let_rank_0_say(error)
         _fail(str(error), error.exit_status)
     except _UsageError as error:
         _fail(_usage(error), UserError.exit_status)
@@ -48,6 +53,14 @@ def _usage(error: typer.BadParameter) -> str:
     message = error.format_message().rstrip(". ")
     command = error.ctx.command_path if error.ctx else "gppo"
     return message and f"{message}; see `{command} --help`"
+
+
+def _let_rank_0_say(error: GppoError) -> None:
+    """Of several ranks that find the same wrong, as in a recipe, rank 0 says it; torchrun then ends the others."""
+    if int(os.environ.get("RANK", "0")):
+        time.sleep(_RANK_0_FIRST)
+        if error.on_all_ranks:
+            sys.exit(error.exit_status)
 
 
 def _fail(message: str, status: int) -> None:

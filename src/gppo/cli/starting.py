@@ -1,5 +1,10 @@
 """What commands do before and after their work: the recipe read and checked, the run folder, the report."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,11 +14,30 @@ from gppo.types import UserError
 
 if TYPE_CHECKING:
     from gppo.config import EndpointConfig, Recipe
-    from gppo.policy import Policy
+    from gppo.policy import Policy, World
     from gppo.run import RunFolder
 
 
-def start(path: Path, overrides: list[str] | None, fresh: bool, section: str) -> "tuple[Recipe, RunFolder]":
+def _ranks() -> int:
+    """How many processes torchrun has started to train together; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
+
+
+@contextmanager
+def ranks() -> "Iterator[World | None]":
+    """The ranks that torchrun has started; None for a process that is alone, which need not load torch for it."""
+    if _ranks() == 1:
+        yield None
+        return
+    from gppo.policy import joined
+
+    with joined() as world:
+        yield world
+
+
+def start(
+    path: Path, overrides: list[str] | None, fresh: bool, section: str, world: "World | None" = None
+) -> "tuple[Recipe, RunFolder]":
     """The recipe and its run folder. What can be found wrong now is said before the folder is there."""
     from gppo.config import dump_recipe, load_recipe, require
     from gppo.records import iter_rows
@@ -34,8 +58,24 @@ def start(path: Path, overrides: list[str] | None, fresh: bool, section: str) ->
             api_key(endpoint)
     trackers = recipe.trackers if section in ("sft", "rl") else []
     check_trackers(trackers)
-    run = RunFolder.create(recipe.folder, dump_recipe(recipe), fresh=fresh)
+    _refuse_what_ranks_cannot(recipe, world)
+    if world is not None:
+        run = world.lead(lambda: RunFolder.create(recipe.folder, dump_recipe(recipe), fresh=fresh))
+        if not world.leads:
+            return recipe, replace(run, looks_on=True)
+    else:
+        run = RunFolder.create(recipe.folder, dump_recipe(recipe), fresh=fresh)
     return recipe, run.tracked(open_trackers(trackers, run.path, recipe.name, recipe.model_dump(mode="json")))
+
+
+def _refuse_what_ranks_cannot(recipe: "Recipe", world: "World | None") -> None:
+    if world is None and _ranks() > 1:
+        raise UserError("torchrun is for gppo sft and gppo rl; run this command without it")
+    if world is not None and recipe.model is not None and recipe.model.lora is not None:
+        raise UserError(
+            "model.lora: adapters are trained in one process; take torchrun away, or take model.lora out to train all "
+            "weights on several GPUs"
+        )
 
 
 def _data(recipe: "Recipe", section: str) -> list[Path]:
@@ -75,6 +115,8 @@ def elsewhere(path: Path, overrides: list[str] | None, fresh: bool, section: str
         if dry_run:
             raise UserError("--dry-run shows what another engine would be told; add --engine verl")
         return False
+    if _ranks() > 1:
+        raise UserError("--engine verl starts its workers itself: run it without torchrun")
     from gppo.bridges.verl.engine import jobs_of, run_jobs, show
     from gppo.config import load_recipe
 
@@ -88,17 +130,26 @@ def elsewhere(path: Path, overrides: list[str] | None, fresh: bool, section: str
     return True
 
 
-def load(recipe: "Recipe") -> "Policy":
-    """The recipe's model, on its device."""
+def load(recipe: "Recipe", world: "World | None" = None) -> "Policy":
+    """The recipe's model, on its device, or shared out to the ranks."""
     from gppo.config import require
-    from gppo.policy import load_policy
+    from gppo.policy import load_policy, shard
     from gppo.policy.device import choose_device
 
-    return load_policy(require(recipe, "model"), seed=recipe.seed, device=choose_device(recipe.device, recipe.threads))
+    rank = None if world is None else world.rank
+    device = choose_device(recipe.device, recipe.threads, rank)
+    if world is None:
+        return load_policy(require(recipe, "model"), seed=recipe.seed, device=device)
+    import torch
+
+    to_ranks = partial(shard, config=recipe.parallel, world=world, device=torch.device(device))
+    return load_policy(require(recipe, "model"), seed=recipe.seed, device=device, shard=to_ranks)
 
 
 def done(run: "RunFolder") -> None:
     """The report, and where it is."""
+    if run.looks_on:
+        return
     from gppo.report import write_report
 
     typer.echo(f"Report: {write_report(run.path)}")

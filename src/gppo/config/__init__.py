@@ -7,6 +7,7 @@ from gppo.config.evaluation import EvaluateConfig, EvaluationSet, SamplingConfig
 from gppo.config.load import dump_recipe, load_recipe, require
 from gppo.config.model import LoRAConfig, ModelConfig, TinyConfig, YarnConfig
 from gppo.config.optimizer import OptimizerConfig
+from gppo.config.parallel import ParallelConfig
 from gppo.config.recipe import Recipe
 from gppo.config.rl import (
     CorrectionConfig,
@@ -75,6 +76,7 @@ __all__ = [
     "ObjectiveConfig",
     "OptimizerConfig",
     "OverlongConfig",
+    "ParallelConfig",
     "PassShareConfig",
     "RLConfig",
     "Recipe",

@@ -10,6 +10,7 @@ from gppo.config.data import CurateConfig
 from gppo.config.distill import DistillConfig
 from gppo.config.evaluation import EvaluateConfig
 from gppo.config.model import ModelConfig
+from gppo.config.parallel import ParallelConfig
 from gppo.config.rl import RLConfig
 from gppo.config.sft import SFTConfig
 from gppo.config.verl import VerlConfig
@@ -39,6 +40,9 @@ class Recipe(Strict):
     sft: SFTConfig | None = Field(default=None, description="Supervised fine-tuning.")
     rl: RLConfig | None = Field(default=None, description="Reinforcement learning.")
     evaluate: EvaluateConfig | None = Field(default=None, description="What is scored, and how it is sampled.")
+    parallel: ParallelConfig = Field(
+        default_factory=ParallelConfig, description="How several GPUs of one machine share the model, under torchrun."
+    )
     verl: VerlConfig | None = Field(default=None, description="The cluster of --engine verl; no other engine reads it.")
     vllm: VLLMConfig | None = Field(default=None, description="vLLM, for rl.sampler and evaluate.engine vllm.")
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from gppo.config.evaluation import EvaluateConfig
 from gppo.evaluate.kept import Kept, evaluation_key
 from gppo.evaluate.results import evaluation_of, result_of, without_text
 from gppo.evaluate.served import Served
-from gppo.policy import Policy, opens_thinking, weights_fingerprint
+from gppo.policy import ALONE, Policy, World, opens_thinking, weights_fingerprint
 from gppo.rollout import Request, Sampler, requests_for
 from gppo.run.interrupt import Interrupted, StopRequest
 from gppo.types import Evaluation, Problem, Rollout, SamplingSettings, UserError, Verdict
@@ -33,6 +34,7 @@ def evaluate(
     on_phase: OnPhase = lambda what, done, total: None,
     folder: Path | None = None,
     stop: StopRequest | None = None,
+    world: World = ALONE,
 ) -> list[Evaluation]:
     """Score the policy on every set, in every way of sampling.
 
@@ -51,6 +53,8 @@ def evaluate(
         folder: where results are saved, each as soon as it is there. What an earlier call for the same weights and
             settings left there, whole or in part, is not made again.
         stop: whether to stop; looked at after each response.
+        world: the ranks that share the work, all of which call this; rank 0 has the files. The sampler is then a
+            ``SharedSampler``.
 
     Raises:
         Interrupted: ``stop`` was set; batches that were judged are kept in ``folder``.
@@ -80,7 +84,7 @@ def evaluate(
             key = evaluation_key(weights, problems, requests, settings, config, seed)
             kept = Kept(folder, label, step, key) if folder else None
             task = _Task(
-                policy, sampler, judge, problems, requests, config, settings, label, seed, step, on_phase, stop
+                policy, sampler, judge, problems, requests, config, settings, label, seed, step, on_phase, stop, world
             )
             results.append(task.run(kept))
     return results
@@ -102,25 +106,26 @@ class _Task:
     step: int
     on_phase: OnPhase
     stop: StopRequest | None
+    world: World
 
     def run(self, kept: Kept | None) -> Evaluation:
         """Sample and judge batch by batch; with ``kept``, only the batches that are not there yet."""
         k = len(self.requests[0].samples) if self.requests else 0
         total = len(self.requests) * k
-        if kept and (found := kept.finished()):
+        if kept and (found := self.world.lead(kept.finished)):
             self.on_phase(self._phase, total, total)
             return found
         size = max(1, self.config.batch_responses // max(1, k))
-        results = kept.results(size * k, total) if kept else []
+        results = self.world.lead(partial(kept.results, size * k, total)) if kept else []
         if results:
             self.on_phase(self._phase, len(results), total)
         for begin in range(len(results) // max(1, k), len(self.requests), size):
             batch = self._batch(slice(begin, begin + size), begin * k, total)
-            if kept:
+            if kept and self.world.leads:
                 kept.add(batch)
             results += map(without_text, batch)
         evaluation = evaluation_of(self.label, self.step, self.settings, self.problems, results)
-        if kept:
+        if kept and self.world.leads:
             kept.finish(evaluation)
         return evaluation
 
@@ -157,5 +162,5 @@ class _Task:
         thinking = self.config.require_thinking
         return [
             result_of(problem, rollout, verdict, format_ok=not thinking or format_kept(rollout.text, opened))
-            for (problem, rollout, opened), verdict in zip(cases, self.judge(cases), strict=True)
+            for (problem, rollout, opened), verdict in zip(cases, self.world.shared(self.judge, cases), strict=True)
         ]

@@ -10,7 +10,7 @@ from gppo.evaluate.benchmarks import load_benchmark
 from gppo.evaluate.runner import Judge, OnPhase, evaluate
 from gppo.evaluate.served import Served, sampler_for
 from gppo.evaluate.statistics import score
-from gppo.policy import Checkpoints, Policy, load_model
+from gppo.policy import ALONE, Checkpoints, Policy, World, load_model
 from gppo.records import read_problems
 from gppo.rollout import Sampler
 from gppo.run import RunFolder, progress
@@ -32,6 +32,7 @@ def evaluate_and_save(
     step: int,
     on_phase: OnPhase,
     stop: StopRequest,
+    world: World = ALONE,
 ) -> list[Evaluation]:
     """Score the policy on the sets (from ``read_sets``) and write the results to the run, as ``evaluate`` does."""
     return evaluate(
@@ -45,6 +46,7 @@ def evaluate_and_save(
         on_phase=on_phase,
         folder=run.evaluations,
         stop=stop,
+        world=world,
     )
 
 

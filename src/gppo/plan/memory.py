@@ -50,6 +50,7 @@ class Setup:
         device: "cpu" or "cuda".
         ranks: GPUs over which FSDP2 shards; 1 is measured, more is an estimate.
         reference: whether a frozen copy is kept for the KL penalty.
+        keeps_layers: whether gathered layers stay until their backward.
     """
 
     shape: ModelShape
@@ -59,6 +60,7 @@ class Setup:
     device: str = "cpu"
     ranks: int = 1
     reference: bool = False
+    keeps_layers: bool = False
 
     @property
     def weights(self) -> int:
@@ -154,17 +156,26 @@ def updating(setup: Setup, load: UpdateLoad) -> dict[str, int]:
     embedding = setup.matrix * (2 if shape.tied else 1)
     at_end = {"gradients": gradients + embedding - (0 if load.passes > 1 else setup.matrix)}
     moments = [at_head, in_layers, at_end]
-    if ranks > 1:  # whole layers and matrices are gathered, and their gradients until they are scattered
-        layer = shape.layer_parameters * setup.product
-        whole = (1 if shape.tied else 2) * shape.matrix * setup.product
+    if ranks > 1:
         for moment in moments:
-            moment["gathered"] = 3 * layer + 2 * whole
+            moment["gathered"] = gathered_bytes(setup)
     peak = max(moments, key=lambda moment: sum(moment.values()))
     peak["gradients"] += peak.pop("gathered", 0)
     held = _held(setup)
-    # Autograd keeps the copies that autocast makes of the weights; with several GPUs they are counted as gathered.
-    held["weights"] += setup.low_copy if ranks == 1 else 0
+    # Autograd keeps the copies that autocast makes of the weights; where layers are gathered and computed again, only
+    # those of one, which are counted there.
+    held["weights"] += setup.low_copy if ranks == 1 or not setup.checkpointing else 0
     return held | peak
+
+
+def gathered_bytes(setup: Setup) -> int:
+    """Bytes of what FSDP2 gathers in an update: a layer and the next one with the buffer that it arrives in, the
+    layer's gradient and the buffer from which it is scattered; embedding and head all the time."""
+    shape = setup.shape
+    layer = shape.layer_parameters
+    layers = max(3, shape.layers + 1) if setup.keeps_layers else 3
+    matrices = (1 if shape.tied else 2) * setup.matrix
+    return (layers + 2) * layer * setup.number + matrices + (layer * setup.product if setup.mixed else 0)
 
 
 def _last_norm(setup: Setup) -> int:
@@ -189,8 +200,15 @@ def decoding(setup: Setup, load: SampleLoad) -> dict[str, int]:
     parts = {"KV cache": cache + grows, "decoding": sources + max(step, prefill)}
     held = _held(setup)
     # Mixed precision decodes with a copy in that of products; sharded weights with one that is whole.
-    held["weights"] += setup.low_copy if setup.mixed else setup.weights - held["weights"]
+    held["weights"] += setup.low_copy if setup.ranks == 1 else _whole_copy(setup)
     return held | parts
+
+
+def _whole_copy(setup: Setup) -> int:
+    """Bytes of the plain copy that sharded weights are sampled from: of a mixed policy its embedding stays wide."""
+    if not setup.mixed:
+        return setup.weights
+    return setup.low_copy + setup.matrix - (0 if setup.shape.tied else setup.shape.matrix * setup.product)
 
 
 def _held(setup: Setup) -> dict[str, int]:
@@ -203,8 +221,13 @@ def _held(setup: Setup) -> dict[str, int]:
 
 
 def host_parts(setup: Setup, tokens: int) -> dict[str, int]:
-    """Main memory beside the model: the checkpoint that is being written, and what is known of a step's tokens."""
-    return {"checkpoint copy": 3 * setup.weights // setup.ranks, "records": RECORD_BYTES * tokens}
+    """Main memory beside the model: the checkpoint that is being written, and what is known of a step's tokens.
+
+    Of several ranks the first has the checkpoint, each has the tokens, and before the first step each loads the whole
+    model.
+    """
+    parts = {"checkpoint copy": 3 * setup.weights, "records": RECORD_BYTES * tokens * setup.ranks}
+    return parts | ({"loading": setup.weights * setup.ranks} if setup.ranks > 1 else {})
 
 
 def holes(setup: Setup, load: UpdateLoad, parts: Mapping[str, int]) -> int:

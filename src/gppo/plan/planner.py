@@ -47,7 +47,7 @@ class StagePlan:
         name: "SFT", or the stage's.
         steps: training steps; None where they depend on data that was not read.
         phases: memory of one device.
-        host: main memory beside a GPU; empty on a CPU, where it is part of the phases.
+        host: main memory beside the GPUs, of all of them together; empty on a CPU, where it is part of the phases.
         update: the largest forward pass, and how many there are.
         work: of one step.
     """
@@ -148,7 +148,13 @@ def plan(recipe: Recipe, machine: Machine, *, mean_length: float = 0.5, price: f
 def _setup(recipe: Recipe, shape: ModelShape, machine: Machine, *, reference: bool) -> Setup:
     model = require(recipe, "model")
     return Setup(
-        shape, *BYTES[model.dtype], model.gradient_checkpointing, machine.device, machine.count, reference=reference
+        shape,
+        *BYTES[model.dtype],
+        model.gradient_checkpointing,
+        machine.device,
+        machine.count,
+        reference=reference,
+        keeps_layers=not recipe.parallel.reshard_after_forward,
     )
 
 

@@ -144,7 +144,7 @@ def _work(stage: StagePlan) -> Iterator[str]:
     work = stage.work
     if stage.host:
         parts = ", ".join(f"{name} {size(count)}" for name, count in stage.host.items() if count)
-        yield f"Main memory beside each GPU: {parts}."
+        yield f"Main memory beside the GPUs: {parts}."
     sampled = f"{work.sampled:,} tokens sampled, " if work.sampled else ""
     flops = work.flops_sample + work.flops_update
     yield f"A step: {sampled}{work.learned:,} tokens learned from, {flops:.2g} FLOPs, {_range(work.seconds)}" + (
@@ -193,8 +193,8 @@ def _assumptions(plan: Plan) -> Iterator[str]:
         yield "The model of memory was measured on CPUs; on GPUs it is an estimate."
     if machine.count > 1:
         yield (
-            "Several GPUs: an estimate of FSDP2 sharding with a whole copy of the weights for sampling; nothing of it "
-            "was measured."
+            "Several GPUs: an estimate of torchrun's ranks (docs/parallel.md), of which each has a whole copy of the "
+            "weights while it samples; nothing of it was measured. parallel.offload is not planned."
         )
 
 

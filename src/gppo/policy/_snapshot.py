@@ -8,7 +8,11 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
+from gppo.policy.parallel import whole
+
+_NOTHING = torch.empty(0)
 OPTIMIZER = "optimizer.safetensors"
 _PLAN = "plan"  # the key of the metadata that holds everything that is no tensor
 
@@ -19,19 +23,28 @@ class Buffers:
     def __init__(self) -> None:
         self._kept: dict[str, Tensor] = {}
 
-    def copy(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def copy(self, tensors: Mapping[str, Tensor], *, keep: bool = True) -> dict[str, Tensor]:
         """The tensors' values now, in main memory. Tensors that share their memory (tied weights) share it there too.
 
-        What an earlier call returned is overwritten.
+        What an earlier call returned is overwritten. Sharded tensors are gathered one after another.
+
+        Args:
+            tensors: by name.
+            keep: False where this rank only takes part in the gathering; {} is then returned.
         """
         copies: dict[str, Tensor] = {}
-        seen: dict[tuple[Any, ...], Tensor] = {}
+        seen: dict[Any, Tensor] = {}
+        from_gpu = False
         for name, tensor in tensors.items():
-            place = (tensor.device, tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
+            place = _place(tensor)
             if tensor.numel() == 0 or place not in seen:
-                seen[place] = self._fill(name, tensor.detach())
+                value = whole(tensor)
+                from_gpu |= value.is_cuda
+                seen[place] = self._fill(name, value.detach()) if keep else _NOTHING
             copies[name] = seen[place]
-        if any(tensor.is_cuda for tensor in tensors.values()):
+        if not keep:
+            return {}
+        if from_gpu:
             torch.cuda.synchronize()
         return copies
 
@@ -41,6 +54,13 @@ class Buffers:
             kept = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=tensor.is_cuda)
             self._kept[name] = kept
         return kept.copy_(tensor, non_blocking=True)
+
+
+def _place(tensor: Tensor) -> Any:
+    """Where a tensor's numbers are; shards of one parameter are the parameter itself."""
+    if isinstance(tensor, DTensor):
+        return id(tensor)
+    return (tensor.device, tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
 
 
 def split(value: Any, place: str = "") -> tuple[Any, dict[str, Tensor]]:
@@ -81,4 +101,9 @@ def write_tensors(path: Path, plan: str, tensors: Mapping[str, Tensor]) -> None:
 def read_tensors(path: Path, device: torch.device) -> tuple[str, dict[str, Tensor]]:
     """The plan and the tensors of such a file."""
     with safe_open(path, framework="pt", device=str(device)) as file:
-        return file.metadata()[_PLAN], {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return read_plan(file), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
+
+def read_plan(file: Any) -> str:
+    """The plan of such a file that is open."""
+    return str(file.metadata()[_PLAN])

@@ -109,7 +109,7 @@ AttentionInterface.register(PACKED, packed_attention)
 AttentionMaskInterface.register(PACKED, sdpa_mask)
 
 
-def why_not_packed(model: Any, config: Any) -> str | None:
+def why_not_packed(model: Any, config: Any, device: torch.device) -> str | None:
     """None where the model can be given packs, and then its attention is ``PACKED``; else the reason to pad.
 
     One small pack and its rows one by one tell: the logits must be the same. Whatever mixes tokens outside the
@@ -118,6 +118,7 @@ def why_not_packed(model: Any, config: Any) -> str | None:
     Args:
         model: a causal language model.
         config: its text part's.
+        device: where it computes.
     """
     if config._attn_implementation not in ("sdpa", PACKED):
         return f"the model's attention is set to '{config._attn_implementation}', not to sdpa"
@@ -126,11 +127,11 @@ def why_not_packed(model: Any, config: Any) -> str | None:
     if getattr(config, "attention_dropout", 0.0):
         return "its attention is trained with dropout"
     weight = next(model.parameters())
-    if weight.device.type not in ("cpu", "cuda"):
-        return f"there is no packed attention on {weight.device.type}"
-    mixed = torch.is_autocast_enabled(weight.device.type)
+    if device.type not in ("cpu", "cuda"):
+        return f"there is no packed attention on {device.type}"
+    mixed = torch.is_autocast_enabled(device.type)
     half = mixed or weight.dtype in (torch.float16, torch.bfloat16)
-    if weight.device.type == "cuda" and not half:
+    if device.type == "cuda" and not half:
         return "on a GPU packed attention needs half precision: model.dtype mixed or bfloat16"
     training = model.training
     model.eval()
@@ -138,7 +139,7 @@ def why_not_packed(model: Any, config: Any) -> str | None:
     reason = None
     try:
         with torch.no_grad():
-            if not _packs_like_rows(model, config.vocab_size, weight.device, 0.05 if half else 1e-3):
+            if not _packs_like_rows(model, config.vocab_size, device, 0.05 if half else 1e-3):
                 reason = "its layers mix tokens of a pack outside the attention"
     except CannotPackError as error:
         reason = str(error)

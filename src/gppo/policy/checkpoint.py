@@ -19,6 +19,7 @@ from gppo.policy._snapshot import OPTIMIZER, Buffers, split, write_tensors
 from gppo.policy.load import first_line
 from gppo.policy.model import Policy
 from gppo.policy.optimizer import Optimizer
+from gppo.policy.world import ALONE, World, raised_on_all
 from gppo.types import GppoError
 from gppo.types.files import atomic_file, json_line
 
@@ -29,18 +30,21 @@ _SCORE = "score.json"  # not in the manifest: it is known only later
 class Checkpoints:
     """The checkpoints of one run: ``step-000060/`` with model, optimizer, the loop's own state and a manifest.
 
-    Leaving it as a context manager waits for what is still being written.
+    Leaving it as a context manager waits for what is still being written. Where several ranks share the model, rank 0
+    gathers, writes and reads whole tensors, so that they are the same for any number of ranks.
 
     Args:
         folder: where they are kept.
         keep: how many of the newest stay.
         keep_best: how many more stay: those with the highest score.
+        world: the ranks. All of them call ``save``, ``start``, ``restore`` and ``score``.
     """
 
-    def __init__(self, folder: Path, keep: int = 2, keep_best: int = 0) -> None:
+    def __init__(self, folder: Path, keep: int = 2, keep_best: int = 0, world: World = ALONE) -> None:
         self.folder = folder
         self.keep = keep
         self.keep_best = keep_best
+        self.world = world
         self._buffers = Buffers()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: Future[Path] | None = None
@@ -57,6 +61,9 @@ class Checkpoints:
             if error is None:
                 raise
             logger.warning("%s", failure)  # what ended the run is said as the error
+        else:
+            if error is None or (isinstance(error, Exception) and raised_on_all(error)):
+                self.world.barrier()  # the first to end has torchrun end the others, and rank 0 was writing
         finally:
             self._thread.shutdown()
 
@@ -122,8 +129,11 @@ class Checkpoints:
         weights = policy.trained()
         copies = self._buffers.copy(
             {f"model.{name}": tensor for name, tensor in weights.items()}
-            | {f"optimizer.{name}": tensor for name, tensor in moments.items()}
+            | {f"optimizer.{name}": tensor for name, tensor in moments.items()},
+            keep=self.world.leads,
         )
+        if not self.world.leads:
+            return
         self._writing = self._thread.submit(
             self._write,
             step,
@@ -156,7 +166,7 @@ class Checkpoints:
         """Note how good a checkpoint is, for ``keep_best``; nothing where that step has none, or the score is none."""
         self.wait()
         path = self._path(step)
-        if path.is_dir() and math.isfinite(value):
+        if self.world.leads and path.is_dir() and math.isfinite(value):
             with atomic_file(path / _SCORE) as file:
                 file.write(json_line({"score": value}))
 
@@ -169,11 +179,11 @@ class Checkpoints:
             GppoError: all are damaged.
             UserError: it belongs to another architecture; the model is as it was.
         """
-        path = self.newest_good()
+        path = self.world.lead(self.newest_good)
         if path is None:
             return None
-        state = load_all(path, policy, optimizer)
-        for damaged in self.all():
+        state = load_all(path, policy, optimizer, self.world)
+        for damaged in self.all() if self.world.leads else ():
             if int(damaged.name.removeprefix("step-")) > int(path.name.removeprefix("step-")):
                 aside = self.folder / f"damaged-{damaged.name}"
                 shutil.rmtree(aside, ignore_errors=True)

@@ -7,11 +7,16 @@ import torch
 from gppo.types import UserError
 
 
-def choose_device(wanted: str, threads: int | None) -> str:
+def choose_device(wanted: str, threads: int | None, rank: int | None = None) -> str:
     """The device of a recipe; also sets torch's CPU threads.
 
+    Args:
+        wanted: "auto", "cpu" or "cuda".
+        threads: None leaves them.
+        rank: this process's among those of one machine, each with a GPU of its own; None where it is alone.
+
     Raises:
-        UserError: a GPU is asked for and there is none.
+        UserError: a GPU is asked for and there is none, or there are fewer than ranks.
     """
     if threads is not None:
         torch.set_num_threads(threads)
@@ -20,7 +25,14 @@ def choose_device(wanted: str, threads: int | None) -> str:
         raise UserError(
             "device: cuda is asked for and torch sees no GPU; set device to auto or cpu, or mend the driver"
         )
-    return "cuda" if available and wanted != "cpu" else "cpu"
+    if not available or wanted == "cpu":
+        return "cpu"
+    if rank is None:
+        return "cuda"
+    if rank >= (count := torch.cuda.device_count()):
+        raise UserError(f"torchrun has started more ranks than there are GPUs ({count}); set --nproc-per-node {count}")
+    torch.cuda.set_device(rank)
+    return f"cuda:{rank}"
 
 
 def place(device: torch.device) -> dict[str, Any]:

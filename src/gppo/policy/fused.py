@@ -38,6 +38,8 @@ def with_fused_layers(policy: Any) -> str | None:
     """
     if policy.unpacked_reason is not None:
         return f"its rows are padded: {policy.unpacked_reason}"
+    if policy.blank is not None:
+        return "its weights are shared out to several ranks"
     if policy.mixed:
         return "its precision is mixed"
     layers = policy.model.model.layers if in_family(policy) else []

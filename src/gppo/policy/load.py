@@ -2,6 +2,7 @@
 
 import logging
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from gppo.config.model import ModelConfig, YarnConfig
 from gppo.policy.lora import add_adapters
 from gppo.policy.memory import with_checkpointing
 from gppo.policy.model import Policy
+from gppo.policy.parallel import give_back
+from gppo.policy.products import with_fast_products
 from gppo.policy.tiny import byte_tokenizer, tiny_qwen3
 from gppo.records.hub import hub_answers
 from gppo.types import UserError
@@ -23,13 +26,16 @@ _BYTES = "bytes"
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 
-def load_policy(config: ModelConfig, *, seed: int, device: str = "cpu") -> Policy:
+def load_policy(
+    config: ModelConfig, *, seed: int, device: str = "cpu", shard: Callable[[nn.Module], nn.Module] | None = None
+) -> Policy:
     """Build or load the model of a recipe.
 
     Args:
         config: the recipe's ``model``.
         seed: of the weights of a tiny model, and of adapters.
         device: where the weights go.
+        shard: shares the model out to the ranks of such devices (``gppo.policy.parallel.shard``).
 
     Raises:
         UserError: nothing can be loaded from the path, or the tokenizer or the adapters do not fit the model.
@@ -62,7 +68,17 @@ def load_policy(config: ModelConfig, *, seed: int, device: str = "cpu") -> Polic
         add_adapters(model, config.lora, seed=seed)
     if config.gradient_checkpointing:
         with_checkpointing(model)
-    policy = Policy(model.to(device), tokenizer, config.max_context, mixed=mixed, compiled=config.compile)
+    if shard is None:
+        policy = Policy(model.to(device), tokenizer, config.max_context, mixed=mixed, compiled=config.compile)
+    else:
+        place = torch.device(device)
+        if place.type == "cpu":
+            with_fast_products(model)  # before it is taken apart, so that its copies for sampling have them too
+        blank = shard(model)
+        policy = Policy(
+            model, tokenizer, config.max_context, mixed=mixed, compiled=config.compile, blank=blank, device=place
+        )
+        give_back(policy)
     if policy.unpacked_reason is not None:
         _log.warning("rows are padded to one length, which costs time: %s", policy.unpacked_reason)
     if policy.uncompiled_reason is not None:

@@ -50,6 +50,7 @@ class Policy:
         config: the model's, of its text part where it has others.
         max_context: longest prompt + response, in tokens.
         stop_ids: tokens that end a response.
+        blank: of sharded weights, the model without any (``gppo.policy.parallel``); else None.
         unfused_reason: None, or why whole logits are computed for this model.
         unpacked_reason: None, or why this model's rows are padded instead of packed.
         uncompiled_reason: None, or why its layers are not compiled though that was asked for.
@@ -60,6 +61,8 @@ class Policy:
         max_context: None takes the positions the model is made for; more than those is a UserError.
         mixed: float32 weights whose products are computed in bfloat16.
         compiled: whether its layers compute packs in compiled halves (``gppo.policy.fused``).
+        blank: see above.
+        device: where it computes; None where the weights are.
     """
 
     def __init__(
@@ -70,8 +73,12 @@ class Policy:
         *,
         mixed: bool = False,
         compiled: bool = False,
+        blank: nn.Module | None = None,
+        device: torch.device | None = None,
     ) -> None:
         self.model = model
+        self.blank = blank
+        self._device = device
         self.mixed = mixed
         self.tokenizer = tokenizer
         self.config = model.config.get_text_config(decoder=True)  # type: ignore[union-attr, operator]
@@ -81,13 +88,13 @@ class Policy:
         self.head: Any = model.get_output_embeddings()  # type: ignore[operator]
         self.unfused_reason = why_not_fused(model, self.head, self.config.vocab_size)
         with self.computing():
-            self.unpacked_reason = why_not_packed(model, self.config)
+            self.unpacked_reason = why_not_packed(model, self.config, self.device)
         self.uncompiled_reason = with_fused_layers(self) if compiled else None
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.model.parameters()).device
+        """Where it computes."""
+        return self._device or next(self.model.parameters()).device
 
     @property
     def compute_dtype(self) -> torch.dtype:
@@ -96,7 +103,9 @@ class Policy:
 
     def computing(self) -> torch.autocast:
         """Where the model's forward runs: torch's autocast for a mixed policy, else nothing."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed)
+        # Its cache would keep a copy of every layer's weights that were gathered; each is used once.
+        kept = self.blank is None
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed, cache_enabled=kept)
 
     def tokens(self, prompts: Sequence[np.ndarray], responses: Sequence[np.ndarray]) -> TokenBatch:
         """Put B prompts and responses into one forward pass; every response token is a target."""
@@ -223,8 +232,13 @@ class Policy:
         return padded.masked_scatter(mask_BT, logprobs_N), padded.masked_scatter(mask_BT, entropy_N)
 
     def trained(self) -> dict[str, Tensor]:
-        """What training changes, of the model's ``state_dict``: all of it, or the adapters where it has some."""
-        return adapter_state(self.model) if has_adapters(self.model) else self.model.state_dict()
+        """What training changes, of the model's ``state_dict``: all of it, or the adapters where it has some.
+
+        Sharded weights are the parameters themselves, so that one with two names is known for one.
+        """
+        if has_adapters(self.model):
+            return adapter_state(self.model)
+        return self.model.state_dict(keep_vars=self.blank is not None)
 
     def save(self, folder: Path, weights: dict[str, Tensor] | None = None) -> None:
         """Write weights (safetensors), configuration, tokenizer and chat template in the Hugging Face layout.
@@ -233,9 +247,11 @@ class Policy:
 
         Args:
             folder: where to.
-            weights: a copy of what ``trained`` gave, to write instead of what the model holds now.
+            weights: a copy of what ``trained`` gave, to write instead of what the model holds now; whole, and not to be
+                left out, where those are sharded.
         """
-        self.model.save_pretrained(folder, state_dict=weights and dict(weights))  # type: ignore[operator]
+        model = self.blank or self.model
+        model.save_pretrained(folder, state_dict=weights and dict(weights))  # type: ignore[operator]
         self.tokenizer.save_pretrained(folder)
 
 

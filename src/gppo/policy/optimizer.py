@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from gppo.config.optimizer import OptimizerConfig
+from gppo.policy.parallel import all_finite, whole
 from gppo.types import Diverged
 
 
@@ -64,7 +65,7 @@ class Optimizer:
         Raises:
             Diverged: ``max_bad_updates`` in a row were skipped.
         """
-        norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, self.config.max_grad_norm))
+        norm = float(whole(torch.nn.utils.clip_grad_norm_(self.parameters, self.config.max_grad_norm)))
         if math.isfinite(norm):
             for group in self.adamw.param_groups:
                 group["lr"] = self.learning_rate(at)
@@ -88,8 +89,7 @@ class Optimizer:
         Raises:
             Diverged: a weight is not a finite number.
         """
-        largest = torch.stack(torch._foreach_norm([p.detach() for p in self.parameters], math.inf))
-        if not bool(largest.isfinite().all()):
+        if not all_finite([p.detach() for p in self.parameters]):
             raise Diverged(
                 "an update made weights that are not finite: the run has diverged; lower the learning rate, or "
                 "continue from an earlier checkpoint"

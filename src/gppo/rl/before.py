@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gppo.config.rl import RLConfig
 from gppo.objectives import correction_weights
-from gppo.policy import Policy
+from gppo.policy import ALONE, Policy, World, give_back, idle, passes
 from gppo.types import Batch
 
 #: Nats between sampler and trainer, averaged over tokens, up to which the sampler's logprobs serve as the old ones.
@@ -31,7 +31,12 @@ class Fixed:
 
 
 def look_before(
-    policy: Policy, reference: Policy | None, batch: Batch, config: RLConfig, temperature: float
+    policy: Policy,
+    reference: Policy | None,
+    batch: Batch,
+    config: RLConfig,
+    temperature: float,
+    world: World = ALONE,
 ) -> tuple[Fixed, dict[str, float] | None]:
     """Old and reference logprobs, and how far the sampler's are from the trainer's.
 
@@ -45,18 +50,18 @@ def look_before(
     ref_BT = None
     if reference is not None:
         everything = np.arange(len(batch))
-        ref_BT = evaluate_rows(reference, batch, everything, config.micro_batch_tokens, temperature)
+        ref_BT = evaluate_rows(reference, batch, everything, config.micro_batch_tokens, temperature, world)
     fixed = Fixed(torch.from_numpy(batch.sampled_logprobs_BT), None, ref_BT)
-    return recomputed(policy, batch, fixed, config, temperature) if recompute else (fixed, None)
+    return recomputed(policy, batch, fixed, config, temperature, world) if recompute else (fixed, None)
 
 
 def recomputed(
-    policy: Policy, batch: Batch, fixed: Fixed, config: RLConfig, temperature: float
+    policy: Policy, batch: Batch, fixed: Fixed, config: RLConfig, temperature: float, world: World = ALONE
 ) -> tuple[Fixed, dict[str, float]]:
     """With the trainer's logprobs as the old ones, and the correction to them; and the mismatch over all rows."""
     sampled_BT, mask_BT = torch.from_numpy(batch.sampled_logprobs_BT), torch.from_numpy(batch.mask_BT)
     everything = np.arange(len(batch))
-    trainer_BT = evaluate_rows(policy, batch, everything, config.micro_batch_tokens, temperature)
+    trainer_BT = evaluate_rows(policy, batch, everything, config.micro_batch_tokens, temperature, world)
     correction_BT = None
     if config.correction.kind != "none":
         c = config.correction
@@ -74,16 +79,24 @@ def mismatch_of(batch: Batch, trainer_BT: Tensor, rows: np.ndarray) -> dict[str,
 
 
 @torch.no_grad()
-def evaluate_rows(policy: Policy, batch: Batch, rows: np.ndarray, token_budget: int, temperature: float) -> Tensor:
+def evaluate_rows(
+    policy: Policy, batch: Batch, rows: np.ndarray, token_budget: int, temperature: float, world: World = ALONE
+) -> Tensor:
     """Log-probabilities of the given rows without gradient, float32 [B, T] on the CPU, 0 in other rows."""
     out_BT = torch.zeros(batch.mask_BT.shape)
-    for part in parts_of(policy, batch, rows, token_budget):
+    for part in parts_of(policy, batch, rows, token_budget, world):
+        if not len(part):
+            idle(policy)
+            continue
         logprobs_bt, _ = policy.logprobs(batch.rows(part), temperature)
         out_BT[torch.from_numpy(part), : logprobs_bt.shape[1]] = logprobs_bt.float().cpu()
-    return out_BT
+    give_back(policy)
+    return world.sum(out_BT)
 
 
-def parts_of(policy: Policy, batch: Batch, rows: np.ndarray, token_budget: int) -> list[np.ndarray]:
-    """The given rows cut into micro-batches."""
+def parts_of(
+    policy: Policy, batch: Batch, rows: np.ndarray, token_budget: int, world: World = ALONE
+) -> list[np.ndarray]:
+    """The given rows cut into micro-batches; of several ranks, this one's, of which some may be empty."""
     prompts = [batch.prompt_ids[row] for row in rows]
-    return [rows[part] for part in policy.micro_batches(prompts, batch.lengths_B[rows], token_budget)]
+    return [rows[part] for part in passes(policy, world, prompts, batch.lengths_B[rows], token_budget)]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gppo.config.rl import ResolvedStage, RLConfig
-from gppo.policy import opens_thinking
+from gppo.policy import ALONE, World, opens_thinking
 from gppo.rl.batch import informative
 from gppo.rl.rewards import make_group, reward_parts
 from gppo.rollout import Request, Sampler
@@ -64,6 +64,7 @@ class Collector:
         config: rewards and filters.
         seed: the run's.
         tokenizer: of the policy.
+        world: the ranks; each judges the responses that it has drawn, and all of them get all groups.
     """
 
     sampler: Sampler
@@ -71,6 +72,7 @@ class Collector:
     config: RLConfig
     seed: int
     tokenizer: object
+    world: World = ALONE
 
     def collect(
         self,
@@ -129,15 +131,20 @@ class Collector:
         try:
             rollouts_PG = self.sampler.generate(requests, settings, seed=self.seed, step=step, on_finished=judge)
             generated = time.perf_counter()
-            for count, verdict in enumerate(verdict_of.values(), start=1):
-                verdict.result()
-                on_phase("judging", count, total)
+
+            def verdicts() -> dict[tuple[str, int], Verdict]:
+                for count, verdict in enumerate(verdict_of.values(), start=1):
+                    verdict.result()
+                    on_phase("judging", count, total)
+                return {key: verdict.result() for key, verdict in verdict_of.items()}
+
+            found = self.world.merged(verdicts)
         finally:  # where the sampler or the judge failed, nobody waits for the rest
             for verdict in verdict_of.values():
                 verdict.cancel()
         groups, parts = [], []
         for (problem, _), row in zip(prompts, rollouts_PG, strict=True):
-            verdicts_G = [verdict_of[problem.id, rollout.sample].result() for rollout in row]
+            verdicts_G = [found[problem.id, rollout.sample] for rollout in row]
             parts_G = self._parts(problem, row, verdicts_G, opened[problem.id], stage)
             groups.append(make_group(problem, row, verdicts_G, parts_G))
             parts.append(parts_G)

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from gppo.config.rl import ResolvedStage, RLConfig
-from gppo.policy import Checkpoints, Optimizer, Policy, opens_thinking, seed_step
+from gppo.policy import ALONE, Checkpoints, Optimizer, Policy, World, opens_thinking, seed_step
 from gppo.rl.batch import make_batch
 from gppo.rl.collect import Collector, Experience, Judge, OnPhase
 from gppo.rl.record import rollout_rows, step_metrics
@@ -54,6 +54,7 @@ def train_rl(
     seed: int,
     reference: Policy | None = None,
     watch: Watch | None = None,
+    world: World = ALONE,
 ) -> None:
     """Train the policy through all stages; continues from the run's newest good checkpoint.
 
@@ -67,6 +68,7 @@ def train_rl(
         seed: of data order and sampling.
         reference: the frozen starting model, where ``config.kl.beta`` is not 0.
         watch: progress and evaluations.
+        world: the ranks that share the work; the sampler is then a ``SharedSampler``.
 
     Raises:
         Interrupted: a signal asked to stop; a checkpoint was written. While responses are drawn this is at once.
@@ -81,11 +83,11 @@ def train_rl(
     steps = len(stage_of)
     prompts = [_prompts(policy, problems[stage.name], stage, run) for stage in stages]
     optimizer = Optimizer(policy.model, config.optimizer, steps)
-    updater = Updater(policy, optimizer, config, reference)
-    collector = Collector(sampler, judge, config, seed, policy.tokenizer)
+    updater = Updater(policy, optimizer, config, reference, world)
+    collector = Collector(sampler, judge, config, seed, policy.tokenizer, world)
     folder = run.checkpoints / "rl"
-    with Checkpoints(folder, config.keep_checkpoints, config.keep_best) as checkpoints, stop_requests() as stop:
-        session = Session(policy, optimizer, config, run, checkpoints, stop, {}, steps)
+    with Checkpoints(folder, config.keep_checkpoints, config.keep_best, world) as checkpoints, stop_requests() as heard:
+        session = Session(policy, optimizer, config, run, checkpoints, heard, {}, steps, world=world)
         state = session.state
         session.resume(seed, {s.name: problems_fingerprint(found) for s, found in zip(stages, prompts, strict=True)})
         session.evaluate_where_due(watch.evaluate)  # a run that was killed in its evaluation goes on there
@@ -110,9 +112,10 @@ def train_rl(
             metrics = _learn(experience, opened, updater, stage, step, session, seed, watch)
             state |= {"step": step + 1, "cursor": experience.cursor}
             watch.on_step(step + 1, steps, metrics)
+            session.agree()
             session.save_where_due()
             session.evaluate_where_due(watch.evaluate)
-            if stop:
+            if session.stop:
                 break
         session.end()
     policy.model.eval()
@@ -167,7 +170,7 @@ def _learn(
     sampled = experience.seconds_generate + experience.seconds_judge
     metrics |= {"seconds_update": spent, "seconds": sampled + spent}
     session.run.log("rl", **metrics)
-    if config.save_rollouts:
+    if config.save_rollouts and updater.world.leads:
         rows = rollout_rows(experience, batch, update, step=step + 1, stage=stage.name)
         write_rollouts(session.run.rollouts, step + 1, rows)
     return metrics

@@ -1,6 +1,6 @@
 """What is known about the tokens of an update: cut to a micro-batch before, kept for the diagnostics after."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -19,6 +19,14 @@ class Seen:
     entropy: list[Tensor] = field(default_factory=list)
     kl_ref: list[Tensor] = field(default_factory=list)
     grad_norms: list[float] = field(default_factory=list)
+
+    @classmethod
+    def of_all(cls, ranks: Sequence["Seen"]) -> "Seen":
+        """What several ranks saw, whose gradients are the same."""
+        everything = cls(grad_norms=ranks[0].grad_norms)
+        for one in ranks:
+            everything.add(one)
+        return everything
 
     def flat(self, name: str) -> Tensor:
         """The values of all tokens seen, [N]; empty where there were none."""

@@ -2,14 +2,15 @@
 
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gppo.config.rl import RLConfig
-from gppo.policy import Checkpoints, Optimizer, Policy, place
+from gppo.policy import ALONE, Checkpoints, Optimizer, Policy, World, place, raised_on_all
 from gppo.rl.collect import Experience
 from gppo.rl.update import Update
 from gppo.rollout import Request
@@ -39,11 +40,13 @@ class Session:
         config: the recipe's rl section.
         run: where metrics, rollouts and checkpoints are.
         checkpoints: the run's.
-        stop: whether a signal asked to stop.
+        heard: whether a signal asked this process to stop.
         state: of the run; goes into every checkpoint.
         steps: of all stages.
         saved: the step of the newest checkpoint that was begun.
         evaluated: the step whose evaluation was the last to be finished; -1 where there was none.
+        world: the ranks. All of them call every method but ``look_up``.
+        stop: whether to stop, as all ranks agree.
     """
 
     policy: Policy
@@ -51,11 +54,13 @@ class Session:
     config: RLConfig
     run: RunFolder
     checkpoints: Checkpoints
-    stop: StopRequest
+    heard: StopRequest
     state: dict[str, Any]
     steps: int
     saved: int = 0
     evaluated: int = -1
+    world: World = ALONE
+    stop: StopRequest = field(default_factory=StopRequest)
 
     def resume(self, seed: int, data: dict[str, str]) -> None:
         """Go on from the newest good checkpoint, or begin; metrics and rollouts are cut back to it.
@@ -68,7 +73,8 @@ class Session:
             UserError: the problems of a stage are others than they were, or the checkpoint is another model's.
             GppoError: every checkpoint is damaged.
         """
-        now = place(self.policy.device)
+        self.agree()
+        now = place(self.policy.device) | {"ranks": self.world.size}
         self.state |= {"step": 0, "stage": 0, "cursor": 0, "responses_lost": 0}
         if found := self.checkpoints.restore(self.policy, self.optimizer):
             changed = [name for name in data if found["data"].get(name, data[name]) != data[name]]
@@ -82,7 +88,12 @@ class Session:
         self.state |= {"seed": seed, "data": data, "place": now}
         done = self.saved = self.state["step"]
         self.run.truncate_metrics(lambda line: line.get("kind") != "rl" or line["step"] <= done)
-        remove_rollouts_after(self.run.rollouts, done)
+        if self.world.leads:
+            remove_rollouts_after(self.run.rollouts, done)
+
+    def agree(self) -> None:
+        """Whether to stop, from here on until the next time."""
+        self.stop = self.world.agreed(self.heard)
 
     def save(self) -> None:
         """Begin to write a checkpoint of the present state."""
@@ -106,14 +117,14 @@ class Session:
     def evaluate_where_due(self, evaluate: Callable[[int, StopRequest], float | None] | None) -> None:
         """Evaluate, and note the score of the checkpoint."""
         if self.evaluation_due and (evaluate is None or not self.stop):
-            score = evaluate and evaluate(self.state["step"], self.stop)
+            score = evaluate and evaluate(self.state["step"], self.heard)
             self.evaluated = self.state["step"]
             if score is not None:
                 self.checkpoints.score(self.evaluated, score)
 
     def look_up(self, phase: str) -> None:
         """Leave the step where a stop was asked for and no update has begun; only inside ``draw``."""
-        if self.stop and phase in _BEFORE_UPDATE:
+        if self.heard and phase in _BEFORE_UPDATE:
             raise _StoppedError
 
     def draw(self, collect: Callable[[], Experience]) -> Experience | None:
@@ -127,10 +138,13 @@ class Session:
         """
         try:
             experience = collect()
-            self._refuse_noise(experience)
+            self.world.together(partial(self._refuse_noise, experience))
         except _StoppedError:
+            self.agree()
             return None
         except Exception as error:
+            if self.world.size > 1 and not raised_on_all(error):
+                raise  # the others are elsewhere, and to save takes all
             self._save_what_is_not_saved()
             if isinstance(error, _DEATHS):
                 raise self._death(error) from error
@@ -194,15 +208,18 @@ class Session:
         lines, done = str(error).strip().splitlines(), self.state["step"]
         said = f"{type(error).__name__}{f': {lines[0].rstrip(chr(46))}' if lines else ''}"
         kept = f"the {done} steps before it are saved" if done else "no step was done before it"
-        return GppoError(
+        death = GppoError(
             f"step {done + 1}: sampling or judging broke off ({said}; more in {details}), {kept}: mend that and run "
             "the same command again"
         )
+        death.on_all_ranks = True
+        return death
 
     def _details(self, error: Exception) -> Path:
         """A file with the traceback."""
         details = self.run.path / "failure.txt"
-        details.write_text("".join(traceback.format_exception(error)))
+        if not self.run.looks_on:
+            details.write_text("".join(traceback.format_exception(error)))
         return details
 
 

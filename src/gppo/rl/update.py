@@ -1,5 +1,6 @@
 """The update: mini-batches -> log-probabilities -> one coefficient a token -> backward -> optimizer step."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +22,7 @@ from gppo.objectives import (
     token_weights,
     update_diagnostics,
 )
-from gppo.policy import Optimizer, Policy, within_memory
+from gppo.policy import ALONE, Optimizer, Policy, World, idle, within_memory
 from gppo.rl.batch import mini_batches
 from gppo.rl.before import TRUSTED_MISMATCH, Fixed, look_before, mismatch_of, parts_of, recomputed
 from gppo.rl.seen import Seen, cut_fields, with_ratio
@@ -71,16 +72,25 @@ class Updater:
         optimizer: takes the steps.
         config: objective, corrections, LM loss, KL.
         reference: the frozen model of the KL penalty, where there is one.
+        world: the ranks, of which each is given whole batches and computes its share of every mini-batch.
 
     Raises:
         UserError: see ``check_objective``.
     """
 
-    def __init__(self, policy: Policy, optimizer: Optimizer, config: RLConfig, reference: Policy | None = None) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        optimizer: Optimizer,
+        config: RLConfig,
+        reference: Policy | None = None,
+        world: World = ALONE,
+    ) -> None:
         self.policy = policy
         self.optimizer = optimizer
         self.config = config
         self.reference = reference
+        self.world = world
         self.objective = check_objective(config)
         name = config.objective.name
         self.normalisation = config.objective.normalisation or DEFAULT_NORMALISATION[name]
@@ -103,7 +113,7 @@ class Updater:
         self.policy.model.train()
         seen, outputs = Seen(), {key: torch.zeros(batch.mask_BT.shape) for key in ("logprobs", "entropy", "c")}
         learned_B = np.zeros(len(batch), dtype=bool)
-        fixed, mismatch = look_before(self.policy, self.reference, batch, self.config, stage.temperature)
+        fixed, mismatch = look_before(self.policy, self.reference, batch, self.config, stage.temperature, self.world)
         bad_before = self.optimizer.bad
         for epoch in range(stage.epochs):
             for rows in mini_batches(batch, stage.mini_batch_prompts, seed=seed, step=step, epoch=epoch):
@@ -111,7 +121,7 @@ class Updater:
                 def add_gradient(rows: np.ndarray = rows) -> tuple[np.ndarray, Seen]:
                     return self._mini_batch(batch, rows, fixed, stage.temperature, outputs)  # noqa: B023
 
-                live, shown = within_memory(self.policy.model, add_gradient)
+                live, shown = self._within_memory(add_gradient)
                 if not len(live):
                     if self._counts(batch, rows):  # a step all the same: momentum and weight decay go on
                         self._zero_gradient()
@@ -121,12 +131,15 @@ class Updater:
                     mismatch = mismatch_of(batch, outputs["logprobs"], live)
                     if self.config.old_logprobs == "auto" and not _trusted(mismatch):
                         self.policy.model.zero_grad(set_to_none=True)
-                        fixed, mismatch = recomputed(self.policy, batch, fixed, self.config, stage.temperature)
-                        live, shown = within_memory(self.policy.model, add_gradient)
+                        fixed, mismatch = recomputed(
+                            self.policy, batch, fixed, self.config, stage.temperature, self.world
+                        )
+                        live, shown = self._within_memory(add_gradient)
                 learned_B[live] = True
                 seen.add(shown)
                 seen.grad_norms.append(self.optimizer.step(at=at))
         self.optimizer.refuse_infinite_weights()  # a model that says nothing but NaN has no advantage to learn from
+        seen = Seen.of_all(self.world.gather(seen))
         log_ratio_N = seen.flat("log_ratio")
         metrics = update_diagnostics(
             log_ratio_N,
@@ -150,6 +163,9 @@ class Updater:
         logprobs_BT, entropy_BT, c_BT = (outputs[key].numpy() for key in ("logprobs", "entropy", "c"))
         return Update(metrics, logprobs_BT, fixed.old_BT.numpy(), entropy_BT, c_BT, learned_B)
 
+    def _within_memory(self, add_gradient: Callable[[], tuple[np.ndarray, Seen]]) -> tuple[np.ndarray, Seen]:
+        return within_memory(self.policy.model, add_gradient, alone=self.world.size == 1)
+
     def _counts(self, batch: Batch, rows: np.ndarray) -> bool:
         """Whether any row has a part in the policy gradient, be it with an advantage of 0, or in the LM loss."""
         return bool(batch.policy_row_B[rows].any() or (self.config.lm_loss.alpha and batch.correct_B[rows].any()))
@@ -169,7 +185,7 @@ class Updater:
         """Add up the gradient of one mini-batch: normalised by its own tokens, however it is cut.
 
         Returns:
-            those of the rows that have a part in it, and what they showed.
+            those of the rows that have a part in it, and what this rank's showed.
         """
         seen = Seen()
         mini, device = batch.rows(rows), self.policy.device
@@ -180,7 +196,11 @@ class Updater:
         # A row whose every coefficient is 0 needs no forward pass.
         pulls_b1 = torch.from_numpy((mini.advantages_B != 0) | bool(self.config.kl.beta))[:, None]
         live = np.flatnonzero((((norm_bt != 0) & pulls_b1) | (lm_bt != 0)).any(dim=1).numpy())
-        for part in parts_of(self.policy, mini, live, self.config.micro_batch_tokens):
+        mine = {key: torch.zeros(mini.mask_BT.shape) for key in outputs}
+        for part in parts_of(self.policy, mini, live, self.config.micro_batch_tokens, self.world):
+            if not len(part):
+                idle(self.policy)
+                continue
             small, index = mini.rows(part), torch.from_numpy(rows[part])
             width, advantages = small.mask_BT.shape[1], torch.from_numpy(small.advantages_B).float()
 
@@ -199,8 +219,10 @@ class Updater:
             )
             logprobs_bt, entropy_bt, c_bt = self._backward(small, fields, temperature)
             for key, value in (("logprobs", logprobs_bt), ("entropy", entropy_bt), ("c", c_bt)):
-                outputs[key][index, :width] = value.float().cpu()
+                mine[key][torch.from_numpy(part), :width] = value.float().cpu()
             self._look(fields, logprobs_bt, entropy_bt, seen)
+        for key, found_bt in mine.items():
+            outputs[key][rows[live], : mini.mask_BT.shape[1]] = self.world.sum(found_bt)[live]
         return rows[live], seen
 
     def _backward(self, batch: Batch, fields: TokenFields, temperature: float) -> tuple[Tensor, Tensor, Tensor]:

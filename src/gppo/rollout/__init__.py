@@ -2,5 +2,6 @@
 
 from gppo.rollout.local import LocalSampler
 from gppo.rollout.sampler import Request, Sampler, requests_for, seed_of
+from gppo.rollout.shared import SharedSampler
 
-__all__ = ["LocalSampler", "Request", "Sampler", "requests_for", "seed_of"]
+__all__ = ["LocalSampler", "Request", "Sampler", "SharedSampler", "requests_for", "seed_of"]

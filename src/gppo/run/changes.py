@@ -24,6 +24,8 @@ SAFE_KEYS = (
     "rl.optimizer.max_bad_updates",
     "rl.reward.judge_workers",
     "rl.reward.max_infra_share",
+    "parallel",
+    "parallel.reshard_after_forward",
     "vllm",  # where vLLM is and what it may use
     "vllm.*",
     "verl",  # the cluster: where the work is done
@@ -35,6 +37,7 @@ SAFE_KEYS = (
 ROUNDING_KEYS = (
     "threads",
     "device",
+    "parallel.offload",
     "model.gradient_checkpointing",
     "model.compile",
     "sft.micro_batch_tokens",

@@ -31,10 +31,12 @@ class RunFolder:
     Args:
         path: the folder that holds everything.
         trackers: who else is told the metrics.
+        looks_on: another process writes; this one has its files to read, and what it logs is left out.
     """
 
     path: Path
     trackers: tuple[Tracker, ...] = ()
+    looks_on: bool = False
 
     @classmethod
     def create(cls, path: str | Path, recipe_yaml: str, *, fresh: bool = False) -> "RunFolder":
@@ -126,6 +128,8 @@ class RunFolder:
 
     def log(self, kind: str, **values: Any) -> None:
         """Append one line to the metrics, and tell the trackers; see ``append_metrics``."""
+        if self.looks_on:
+            return
         append_metrics(self.metrics, kind, values)
         for tracker in self.trackers:
             tracker.log({"kind": kind, **values})
@@ -136,6 +140,8 @@ class RunFolder:
 
     def truncate_metrics(self, keep: Callable[[dict[str, Any]], bool]) -> int:
         """Keep only some lines of the metrics; see ``gppo.run.metrics.truncate_metrics``."""
+        if self.looks_on:
+            return 0
         gone = truncate_metrics(self.metrics, keep)
         if gone:
             self._rewind()

@@ -12,6 +12,8 @@ from gppo.types import GppoError
 class Interrupted(GppoError):
     """The run was asked to stop and did so after writing a checkpoint."""
 
+    on_all_ranks = True
+
     def __init__(self, message: str, signum: int = signal.SIGINT) -> None:
         super().__init__(message)
         self.exit_status = 128 + signum

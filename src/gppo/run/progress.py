@@ -78,7 +78,13 @@ def duration(seconds: float) -> str:
 
 @contextmanager
 def progress(
-    description: str, total: int | None, *, done: int = 0, every: float = 30.0, stream: TextIO | None = None
+    description: str,
+    total: int | None,
+    *,
+    done: int = 0,
+    every: float = 30.0,
+    stream: TextIO | None = None,
+    shown: bool = True,
 ) -> Iterator[Bar]:
     """Show how far something is while the block runs.
 
@@ -88,27 +94,31 @@ def progress(
         done: how many were done before.
         every: where the stream is no terminal, seconds between plain lines; the last report is always printed.
         stream: where to show it, standard error where not given.
+        shown: False says nothing: of several ranks one speaks.
     """
+    if not shown:
+        yield Bar(description, total, done)
+        return
     stream = stream or sys.stderr
     if stream.isatty() and os.environ.get("TERM") != "dumb":
         with _live(description, total, done, stream) as bar:
             yield bar
         return
     due = 0.0
-    shown = ""
+    said = ""
 
     def show(bar: Bar) -> None:
-        nonlocal due, shown
+        nonlocal due, said
         if time.monotonic() >= due:
             due = time.monotonic() + every
-            shown = bar.line()
-            print(shown, file=stream, flush=True)
+            said = bar.line()
+            print(said, file=stream, flush=True)
 
     bar = Bar(description, total, done, show)
     try:
         yield bar
     finally:
-        if bar.line() != shown:
+        if bar.line() != said:
             print(bar.line(), file=stream, flush=True)
 
 

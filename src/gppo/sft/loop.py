@@ -12,7 +12,18 @@ import torch
 from torch import Tensor
 
 from gppo.config.sft import SFTConfig
-from gppo.policy import Checkpoints, Optimizer, Policy, place, seed_step, within_memory
+from gppo.policy import (
+    ALONE,
+    Checkpoints,
+    Optimizer,
+    Policy,
+    World,
+    idle,
+    passes,
+    place,
+    seed_step,
+    within_memory,
+)
 from gppo.run import RunFolder
 from gppo.run.fingerprint import fingerprint
 from gppo.run.interrupt import Interrupted, stop_requests
@@ -37,11 +48,12 @@ def train_sft(
     run: RunFolder,
     *,
     seed: int,
+    world: World = ALONE,
     on_step: OnStep = lambda step, steps, loss: None,
 ) -> None:
     """Fine-tune the policy; continues from the run's newest good checkpoint.
 
-    Logs one "sft" line a step to the run's metrics.
+    Logs one "sft" line a step to the run's metrics. Of several ranks each does its share of a step's samples.
 
     Raises:
         Interrupted: a signal asked to stop; a checkpoint was written.
@@ -50,8 +62,10 @@ def train_sft(
     """
     steps = total_steps(config, len(samples))
     optimizer = Optimizer(policy.model, config.optimizer, steps)
-    state = {"stage": "sft", "steps": steps, "seed": seed, "data": _fingerprint(samples), "place": place(policy.device)}
-    with Checkpoints(run.checkpoints / "sft", config.keep_checkpoints) as checkpoints, stop_requests() as stop:
+    here = place(policy.device) | {"ranks": world.size}
+    state = {"stage": "sft", "steps": steps, "seed": seed, "data": _fingerprint(samples), "place": here}
+    folder = run.checkpoints / "sft"
+    with Checkpoints(folder, config.keep_checkpoints, world=world) as checkpoints, stop_requests() as heard:
         start = _resume(checkpoints, policy, optimizer, run, state)
         policy.model.train()
         for step in range(start, steps):
@@ -59,8 +73,8 @@ def train_sft(
             seed_step(seed, step)
             order = permuted_indices(step * config.batch_size, config.batch_size, len(samples), [seed])
             chosen = [samples[i] for i in order]
-            add_gradient = partial(_accumulate, policy, chosen, config.micro_batch_tokens)
-            loss, tokens = within_memory(policy.model, add_gradient)
+            add_gradient = partial(_accumulate, policy, chosen, config.micro_batch_tokens, world)
+            loss, tokens = within_memory(policy.model, add_gradient, alone=world.size == 1)
             norm = optimizer.step(at=step)
             run.log(
                 "sft",
@@ -73,7 +87,7 @@ def train_sft(
             )
             on_step(step + 1, steps, loss)
             checkpoints.check()
-            last = step + 1 == steps
+            last, stop = step + 1 == steps, world.agreed(heard)
             if last or stop or (config.save_every and (step + 1) % config.save_every == 0):
                 # Metrics are flushed with it: after a power cut they must reach as far as the checkpoint does.
                 checkpoints.start(step + 1, policy, optimizer, state, flush=(run.metrics,))
@@ -115,22 +129,27 @@ def _fingerprint(samples: Sequence[Sample]) -> str:
     return fingerprint(itertools.chain([sizes.tobytes()], ends))
 
 
-def _accumulate(policy: Policy, samples: Sequence[Sample], token_budget: int) -> tuple[float, int]:
-    """Add the gradient of the mean loss over all tokens of the batch, whatever the micro-batches.
+def _accumulate(
+    policy: Policy, samples: Sequence[Sample], token_budget: int, world: World = ALONE
+) -> tuple[float, int]:
+    """Add the gradient of the mean loss over all tokens of the batch, whatever the micro-batches and the ranks.
 
     Returns:
-        the loss (nats a token) and the number of learned tokens.
+        the loss (nats a token) and the number of learned tokens, of all ranks.
     """
     tokens = int(sum(sample.mask_L[1:].sum() for sample in samples))
 
     def per_token(logprobs_n: Tensor, _part: slice) -> Tensor:
         return torch.full_like(logprobs_n, 1.0 / tokens)
 
-    loss = 0.0
+    loss = torch.zeros((), dtype=torch.float64)
     lengths = np.array([len(sample.ids_L) for sample in samples])
     no_prompt = np.array([], dtype=np.int64)  # samples share nothing
-    for part in policy.micro_batches([no_prompt] * len(samples), lengths, token_budget):
+    for part in passes(policy, world, [no_prompt] * len(samples), lengths, token_budget):
+        if not len(part):
+            idle(policy)
+            continue
         batch = policy.tokens_from_masks([samples[i].ids_L for i in part], [samples[i].mask_L for i in part])
         logprobs_N, _, _ = policy.backward_N(batch, per_token)
         loss -= float(logprobs_N.sum()) / tokens
-    return loss, tokens
+    return float(world.sum(loss)), tokens

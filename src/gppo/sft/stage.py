@@ -3,7 +3,7 @@
 import logging
 
 from gppo.config import Recipe, require
-from gppo.policy import Checkpoints, Policy, load_model
+from gppo.policy import ALONE, Checkpoints, Policy, World, load_model
 from gppo.records import read_conversations
 from gppo.run import RunFolder, progress
 from gppo.sft.data import encode_samples
@@ -13,7 +13,7 @@ from gppo.types import UserError
 logger = logging.getLogger(__name__)
 
 
-def run_sft(recipe: Recipe, run: RunFolder, policy: Policy) -> None:
+def run_sft(recipe: Recipe, run: RunFolder, policy: Policy, world: World = ALONE) -> None:
     """Fine-tune ``policy`` on ``recipe.sft.data``; goes on from the run's newest checkpoint.
 
     Bad rows of the data go to ``<run>/quarantine/sft.jsonl``.
@@ -35,27 +35,27 @@ def run_sft(recipe: Recipe, run: RunFolder, policy: Policy) -> None:
         run.log("info", **note)
     newest = Checkpoints(run.checkpoints / "sft").latest()
     done = int(newest.name.removeprefix("step-")) if newest else 0
-    with progress("SFT", total_steps(config, len(samples)), done=done) as bar:
+    with progress("SFT", total_steps(config, len(samples)), done=done, shown=world.leads) as bar:
 
         def show(step: int, _steps: int, loss: float) -> None:
             bar.advance(step - bar.done, status=f"loss {loss:.3f}")
 
-        train_sft(policy, samples, config, run, seed=recipe.seed, on_step=show)
+        train_sft(policy, samples, config, run, seed=recipe.seed, world=world, on_step=show)
 
 
-def load_fine_tuned(run: RunFolder, policy: Policy) -> None:
+def load_fine_tuned(run: RunFolder, policy: Policy, world: World = ALONE) -> None:
     """Put the result of the run's SFT into the policy: RL of a recipe with an sft section starts from it.
 
     Raises:
         UserError: SFT has not been run in this folder, or not to its end.
     """
-    newest = Checkpoints(run.checkpoints / "sft").newest_good()
+    newest = world.lead(Checkpoints(run.checkpoints / "sft").newest_good)
     if newest is None:
         raise UserError(
             f"{run.path}: the recipe has an sft section and SFT has not been run here; run `gppo sft` with it first, "
             "or take the section out to start RL from model"
         )
-    state = load_model(newest, policy)
+    state = load_model(newest, policy, world)
     if state["step"] < state["steps"]:
         raise UserError(
             f"{run.path}: SFT stopped after step {state['step']} of {state['steps']}; run `gppo sft` again to finish it"

@@ -2,9 +2,14 @@
 
 
 class GppoError(Exception):
-    """Something failed while working (exit status 1): a diverged run, a full disk."""
+    """Something failed while working (exit status 1): a diverged run, a full disk.
+
+    Attributes:
+        on_all_ranks: whether all of several processes raise it together, so that one needs to say it.
+    """
 
     exit_status = 1
+    on_all_ranks = False
 
 
 class Diverged(GppoError):

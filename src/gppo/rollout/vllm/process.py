@@ -17,6 +17,8 @@ from gppo.types import GppoError, UserError
 _WORKER = Path(__file__).with_name("worker.py")
 _SHARED_MEMORY = Path("/dev/shm")
 _END_SECONDS = 10
+#: How the variables begin by which a process knows that it is one of torchrun's ranks, which vLLM is not.
+_TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD", "GROUP_", "ROLE_", "MASTER_", "TORCHELASTIC_")
 
 
 class VLLMProcess:
@@ -54,6 +56,9 @@ class VLLMProcess:
             "TOKENIZERS_PARALLELISM": "false",
         }
         env.pop("PYTHONPATH", None)  # the libraries of this environment are not those of that one
+        for name in list(env):
+            if name.startswith(_TORCHRUN):
+                del env[name]
         if on_cpu:
             openmp = next((python.parents[1] / "lib").rglob("libiomp5.so"), None)
             env |= {"VLLM_CPU_KVCACHE_SPACE": str(cache_gb), "OMP_NUM_THREADS": str(threads)}

@@ -1,0 +1,5 @@
+"""``python -m gppo``, and so ``torchrun -m gppo``."""
+
+from gppo.cli.main import main
+
+main()
