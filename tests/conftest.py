@@ -5,6 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says how busy the machine is, and nothing about the code.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 # Tiny models are slower on several threads; it must be set before torch is loaded, here and in what tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
