@@ -80,7 +80,7 @@ $(TRL_VENV)/.installed: pyproject.toml constraints/core.txt constraints/trl.txt
 	$(PYTHON) -m venv $(TRL_VENV)
 	$(TRL_VENV)/bin/pip install --disable-pip-version-check -q -c constraints/core.txt torch
 	$(TRL_VENV)/bin/pip install --disable-pip-version-check -q -c constraints/core.txt -c constraints/trl.txt -e '.[trl,lora]' \
-		pytest pytest-timeout
+		pytest pytest-timeout hypothesis
 	@touch $@
 
 # torch first, its CPU build; the rest is a complete list, because vLLM's own asks for much that serving text does not need.
