@@ -123,7 +123,12 @@ def test_the_metric_is_a_mean_over_its_steps_and_a_diverged_unit_has_zero_where_
 def test_a_comparison_may_look_at_one_difficulty():
     told = experiment(comparisons=[{"of": "new", "against": "old", "difficulty": "hard", "steps": [2]}])
     metric = told.metric_of(told.comparisons[0])
-    assert unit_value(unit({2: 0.5}, by={2: {"hard": 0.25, "easy": 0.75}}), metric) == 0.25
+    hard, easy = ({2: {"hard": share}} for share in (0.25, 0.75))
+    assert unit_value(unit({2: 0.5}, by=hard), metric) == 0.25
+    sides = {("plain", "new"): [easy, easy], ("plain", "old"): [hard, {2: {"hard": 0.3}}]}
+    results = {arm: {seed: unit({2: 0.5}, by=by) for seed, by in enumerate(found)} for arm, found in sides.items()}
+    found = compare(told, told.regimes[0], told.comparisons[0], results)
+    assert in_words(found).startswith("new is higher than old (hard, [2]): +47.5 points")
 
 
 @pytest.mark.parametrize(

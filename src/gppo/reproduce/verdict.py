@@ -97,6 +97,8 @@ def arm_value(results: Results, regime: str, arm: str, metric: Metric) -> tuple[
 def in_words(found: Difference) -> str:
     """The verdict as a sentence, with what an undecided one excludes; differences in points."""
     of, against = found.comparison.of, found.comparison.against
+    where = found.comparison.model_dump(include={"sampling", "difficulty", "steps"}, exclude_none=True)
+    shown = f" ({', '.join(map(str, where.values()))})" if where else ""
     if isnan(found.low):
         return f"undecided: {found.seeds} pair{'' if found.seeds == 1 else 's'} of seeds give no interval"
     interval = f"{100 * found.mean:+.1f} points, 95 % interval {100 * found.low:+.1f} to {100 * found.high:+.1f}"
@@ -104,4 +106,4 @@ def in_words(found: Difference) -> str:
         return (
             f"undecided between {of} and {against}: {interval}; larger differences are excluded, smaller ones are not"
         )
-    return f"{of} is {found.verdict} than {against}: {interval}"
+    return f"{of} is {found.verdict} than {against}{shown}: {interval}"
