@@ -128,8 +128,8 @@ def test_compiled_once_for_any_length():
     assert counters["stats"]["unique_graphs"] - before == made
 
 
-def test_without_a_compiler_a_reason(monkeypatch):
-    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", ("/nonexistent/c++",))
-    policy = Policy(tiny_model("Qwen3", hidden_size=24), TOKENIZER, compiled=True)  # a shape that no other compiles
+def test_without_a_compiler_a_reason():
+    with torch._inductor.config.patch("cpp.cxx", ("/nonexistent/c++",)):
+        policy = Policy(tiny_model("Qwen3", hidden_size=24), TOKENIZER, compiled=True)  # a shape that no other compiles
     assert "install a C++ compiler" in policy.uncompiled_reason
     assert "forward" not in vars(policy.model.model.layers[0])

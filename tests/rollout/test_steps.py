@@ -72,12 +72,12 @@ def test_compiled_steps_see_an_update_at_once():
     assert [r.response_ids.tolist() for g in after for r in g] == [r.response_ids.tolist() for g in plain for r in g]
 
 
-def test_without_a_compiler_one_warning_and_plain_steps(monkeypatch, caplog):
+def test_without_a_compiler_one_warning_and_plain_steps(caplog):
     policy = _policy("Qwen3", hidden_size=40)  # a shape that no other test compiles
-    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", ("/nonexistent/c++",))
     settings = SamplingSettings(max_tokens=6)
     sampler = LocalSampler(policy, 40, True)
-    with caplog.at_level(logging.WARNING, "gppo.rollout"):
+    no_compiler = torch._inductor.config.patch("cpp.cxx", ("/nonexistent/c++",))
+    with caplog.at_level(logging.WARNING, "gppo.rollout"), no_compiler:
         groups = [sampler.generate(_requests(), settings, seed=0, step=0) for _ in range(2)]
     (record,) = [r for r in caplog.records if r.name.startswith("gppo")]
     assert "install a C++ compiler" in record.getMessage()
