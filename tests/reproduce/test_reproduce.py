@@ -140,15 +140,15 @@ def test_stopped_by_a_signal_it_says_so_and_goes_on(tmp_path):
         "--run",
         str(folder),
     ]
-    started = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    started = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     log = folder / "units/plain/gppo/seed-0/metrics.jsonl"
     deadline = time.monotonic() + 120
     while not (log.exists() and '"rl"' in log.read_text()) and time.monotonic() < deadline:
         time.sleep(0.1)
-    started.send_signal(signal.SIGTERM)
+    os.killpg(started.pid, signal.SIGTERM)  # to the whole group, as a terminal and `timeout` send it
     _, said = started.communicate(timeout=60)
     assert started.returncode == 128 + signal.SIGTERM
-    assert "run the same command again" in said
+    assert said.splitlines()[-1].endswith("stopped; run the same command again to go on")
     assert any((folder / "units/plain/gppo/seed-0/checkpoints/rl").glob("step-*"))  # the unit saved itself
     assert not [pid for pid in os.listdir("/proc") if pid.isdigit() and str(folder) in _command_of(pid)]
 

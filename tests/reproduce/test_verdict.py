@@ -129,6 +129,8 @@ def test_a_comparison_may_look_at_one_difficulty():
     results = {arm: {seed: unit({2: 0.5}, by=by) for seed, by in enumerate(found)} for arm, found in sides.items()}
     found = compare(told, told.regimes[0], told.comparisons[0], results)
     assert in_words(found).startswith("new is higher than old (hard, [2]): +47.5 points")
+    found = compare(told, told.regimes[0], told.comparisons[0], dict.fromkeys(results, results["plain", "old"]))
+    assert in_words(found).startswith("undecided between new and old (hard, [2]): +0.0 points")
 
 
 @pytest.mark.parametrize(

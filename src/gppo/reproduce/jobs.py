@@ -55,12 +55,13 @@ def run_jobs(jobs: Sequence[Job], at_once: int, on_done: Callable[[Job], None]) 
                     job = waiting.pop(0)
                     process, told = _begin(context, job)
                     running[process.sentinel] = (job, process, told)
-                for sentinel in wait(list(running), timeout=_LOOK_EVERY):
+                ended = wait(list(running), timeout=_LOOK_EVERY)
+                if stop:  # a signal to the whole group reaches the work too, which is then no failure
+                    raise Interrupted("stopped; run the same command again to go on", stop.signum or signal.SIGINT)
+                for sentinel in ended:
                     job, process, told = running.pop(int(sentinel))  # type: ignore[arg-type]
                     _refuse_failure(job, process, told)
                     on_done(job)
-                if stop:
-                    raise Interrupted("stopped; run the same command again to go on", stop.signum or signal.SIGINT)
     finally:
         for _, process, _ in running.values():
             process.terminate()  # SIGTERM: training saves a checkpoint

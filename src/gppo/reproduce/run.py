@@ -19,6 +19,7 @@ from gppo.reproduce.units import Plan, Unit, plan_units
 from gppo.reproduce.verdict import arm_value, compare, in_words
 from gppo.reproduce.work import make_start, read_result, run_unit, write_world
 from gppo.run.environment import describe_environment
+from gppo.run.folder import free_name
 from gppo.run.lock import lock_folder
 from gppo.run.progress import progress
 from gppo.types import UserError
@@ -48,7 +49,7 @@ def reproduce(
     experiment, stated = read_experiment(file), file.read_bytes()
     plan = plan_units(experiment, folder, seeds, scale)
     if fresh and folder.exists():
-        folder.rename(_free(folder))
+        folder.rename(free_name(folder))
     lock_folder(folder)
     _take(folder, stated, scale)
     todo = _todo(plan)
@@ -156,13 +157,6 @@ def _take(folder: Path, stated: bytes, scale: str) -> None:
         )
     with atomic_file(path) as file:
         file.write(now)
-
-
-def _free(folder: Path) -> Path:
-    number = 1
-    while (aside := folder.with_name(f"{folder.name}.old-{number}")).exists():
-        number += 1
-    return aside
 
 
 def _processor() -> str:

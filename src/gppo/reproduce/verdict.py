@@ -103,7 +103,6 @@ def in_words(found: Difference) -> str:
         return f"undecided: {found.seeds} pair{'' if found.seeds == 1 else 's'} of seeds give no interval"
     interval = f"{100 * found.mean:+.1f} points, 95 % interval {100 * found.low:+.1f} to {100 * found.high:+.1f}"
     if found.verdict == "undecided":
-        return (
-            f"undecided between {of} and {against}: {interval}; larger differences are excluded, smaller ones are not"
-        )
+        excluded = "larger differences are excluded, smaller ones are not"
+        return f"undecided between {of} and {against}{shown}: {interval}; {excluded}"
     return f"{of} is {found.verdict} than {against}{shown}: {interval}"

@@ -165,9 +165,8 @@ class RunFolder:
 
     def _move_aside(self) -> None:
         path = Path(os.path.abspath(self.path))  # run_dir may be "."; a link to a folder is moved as a link
-        names = (path.with_name(f"{path.name}.old-{number}") for number in itertools.count(1))
         try:
-            path.rename(next(name for name in names if not name.exists()))
+            path.rename(free_name(path))
         except OSError as error:
             raise UserError(
                 f"{self.path}: the old run cannot be moved aside ({error.strerror}); choose another run_dir"
@@ -229,3 +228,9 @@ class RunFolder:
             raise GppoError(f"{self.environment}: damaged; remove it and run the same command again") from error
         with atomic_file(self.environment) as file:
             file.write(json_line(first))
+
+
+def free_name(path: Path) -> Path:
+    """Where an older folder is moved aside to: the first ``<path>.old-<n>`` that is not taken."""
+    names = (path.with_name(f"{path.name}.old-{number}") for number in itertools.count(1))
+    return next(name for name in names if not name.exists())
