@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkServerProcess
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from multiprocessing.forkserver import ensure_running
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +46,7 @@ def run_jobs(jobs: Sequence[Job], at_once: int, on_done: Callable[[Job], None]) 
         GppoError: a piece of work failed, or its process died; those beside it were stopped.
         Interrupted: a signal asked to stop. Work that can save its state has done so.
     """
-    context = get_context("forkserver")
-    context.set_forkserver_preload(_PRELOADED)
+    context = _context()
     waiting, running = list(jobs), dict[int, tuple[Job, ForkServerProcess, Connection]]()
     try:
         with stop_requests() as stop:
@@ -56,7 +56,7 @@ def run_jobs(jobs: Sequence[Job], at_once: int, on_done: Callable[[Job], None]) 
                     process, told = _begin(context, job)
                     running[process.sentinel] = (job, process, told)
                 ended = wait(list(running), timeout=_LOOK_EVERY)
-                if stop:  # a signal to the whole group reaches the work too, which is then no failure
+                if stop:
                     raise Interrupted("stopped; run the same command again to go on", stop.signum or signal.SIGINT)
                 for sentinel in ended:
                     job, process, told = running.pop(int(sentinel))  # type: ignore[arg-type]
@@ -67,6 +67,18 @@ def run_jobs(jobs: Sequence[Job], at_once: int, on_done: Callable[[Job], None]) 
             process.terminate()  # SIGTERM: training saves a checkpoint
         for _, process, _ in running.values():
             process.join()
+
+
+def _context() -> ForkServerContext:
+    """Of processes forked from a server that a signal to the whole group does not end: it tells of their ends."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload(_PRELOADED)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # inherited by what is started
+    try:
+        ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return context
 
 
 def _begin(context: Any, job: Job) -> tuple[ForkServerProcess, Connection]:
@@ -83,8 +95,10 @@ def _child(job: Job, tell: Connection) -> None:
     for number in (1, 2):
         os.dup2(descriptor, number)
     logging.basicConfig(level=logging.WARNING, format="note: %(message)s", stream=sys.stderr)
-    # Ctrl-C reaches the whole group: whoever started this process hears it too, and asks this one to stop.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A signal to the whole group is heard by whoever started this process, and one from there asks it to stop. Both
+    # would be two, and the second ends training before its checkpoint is written.
+    os.setpgid(0, 0)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     try:
         job.work(job.argument)
     except GppoError as error:
