@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from gppo.rollout.local.randomness import Uniforms, uniform_stream
+from gppo.rollout.local.randomness import Uniforms, stream_key
 
 
 def _numbers(*key, count: int = 10) -> np.ndarray:
-    return uniform_stream(*key).random(count)
+    return np.random.Generator(np.random.Philox(key=stream_key(*key))).random(count)
 
 
 def test_the_same_key_gives_the_same_numbers_for_ever():
@@ -41,7 +41,7 @@ def test_numbers_are_uniform():
 def _filled(rows: int, block: int) -> Uniforms:
     uniforms = Uniforms(rows, block)
     for i in range(rows):
-        uniforms.put(i, uniform_stream(0, 0, "p", i))
+        uniforms.put(i, stream_key(0, 0, "p", i))
     return uniforms
 
 
@@ -71,7 +71,7 @@ def test_rows_that_stay_go_on_where_they_were(block):
 def test_a_slot_that_is_filled_again_starts_from_the_first_number():
     uniforms = _filled(2, 8)
     uniforms.take(np.arange(2), 5)
-    uniforms.put(0, uniform_stream(0, 0, "q", 0))
+    uniforms.put(0, stream_key(0, 0, "q", 0))
     taken = uniforms.take(np.array([1, 0]), 6)
     assert np.array_equal(taken[0], _numbers(0, 0, "p", 1, count=11)[5:])
     assert np.array_equal(taken[1], _numbers(0, 0, "q", 0, count=6))

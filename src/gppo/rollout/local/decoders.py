@@ -77,8 +77,9 @@ class FamilyDecoder:
         self.settings = settings
         self.steps = steps
         self.device, self.dtype = policy.device, policy.compute_dtype
+        self.heads = policy.config.num_attention_heads
         self.seen = seen_tokens(policy, self.slots, settings)
-        self.cache = Cache([], [], torch.empty(0), torch.empty(0))
+        self.cache = Cache([], [], *(torch.empty(0) for _ in range(3)))
         self.columns_C = torch.empty(0)
 
     def reserve(self, columns: int, like: Sequence[Tensor] | None = None) -> None:
@@ -89,10 +90,11 @@ class FamilyDecoder:
         size = cache_columns(before, columns, self.longest)
         if like is not None and not self.cache.keys:
             shapes = [(self.slots, k.shape[1], size, k.shape[3]) for k in like]
-            # Keys that were never written are hidden; a value takes part with weight 0, and must not be NaN.
+            # What was never written is hidden, by a bias on its score and by weight 0: neither hides a NaN.
             self.cache = self.cache._replace(
-                keys=[torch.empty(s, dtype=self.dtype, device=self.device) for s in shapes],
+                keys=[torch.zeros(s, dtype=self.dtype, device=self.device) for s in shapes],
                 values=[torch.zeros(s, dtype=self.dtype, device=self.device) for s in shapes],
+                queries=torch.empty(self.slots, self.heads, shapes[0][3], dtype=self.dtype, device=self.device),
             )
         else:
             for tensors in (self.cache.keys, self.cache.values):

@@ -51,12 +51,14 @@ class Cache(NamedTuple):
         values: as keys.
         cos_CD: rotations of the positions.
         sin_CD: as cos_CD.
+        queries: [S, H, D], room for those of one layer.
     """
 
     keys: list[Tensor]
     values: list[Tensor]
     cos_CD: Tensor
     sin_CD: Tensor
+    queries: Tensor
 
 
 def logits_after(
@@ -84,33 +86,40 @@ def logits_after(
     rows, length = len(tokens_B), len(columns_L)
     row_B = torch.arange(rows, device=tokens_B.device)
     cos_B1D, sin_B1D = cache.cos_CD[position_B][:, None], cache.sin_CD[position_B][:, None]
-    hidden_BL = columns_L[None] > position_B[:, None]
+    # 0 or -inf. By a logarithm, since a compiler for CPUs keeps what holds one and makes other sums anew in each layer.
+    bias_BL = (columns_L[None] <= position_B[:, None]).float().log()
 
     x_BH = F.embedding(tokens_B, weights.embedding)
     for layer, keys, values in zip(weights.layers, cache.keys, cache.values, strict=True):
         q_BhD, k_BkD, v_BkD = before_attention(shape, layer, x_BH, cos_B1D, sin_B1D)
         keys[row_B, :, position_B] = k_BkD.to(keys.dtype)
         values[row_B, :, position_B] = v_BkD
-        q_BkgD = q_BhD.to(keys.dtype).view(rows, shape.kv_heads, -1, shape.head_dim)
+        q_BhD = q_BhD.to(keys.dtype)
+        if as_sums:
+            # Through memory: a compiler would melt norm and rotation into the sums, and make them anew for each column.
+            cache.queries[row_B] = q_BhD
+            q_BhD = cache.queries[:rows]
+        q_BkgD = q_BhD.view(rows, shape.kv_heads, -1, shape.head_dim)
         mixed_BkgD = _attend(
-            q_BkgD, keys[:rows, :, :length], values[:rows, :, :length], hidden_BL, shape.scaling, as_sums
+            q_BkgD, keys[:rows, :, :length], values[:rows, :, :length], bias_BL, shape.scaling, as_sums
         )
         x_BH = after_attention(shape, layer, x_BH, mixed_BkgD.reshape(rows, -1))
     return linear(rms_norm(x_BH, weights.norm, shape.epsilon), weights.head, weights.head_bias)
 
 
 def _attend(
-    q_BkgD: Tensor, keys_BkLD: Tensor, values_BkLD: Tensor, hidden_BL: Tensor, scaling: float, as_sums: bool
+    q_BkgD: Tensor, keys_BkLD: Tensor, values_BkLD: Tensor, bias_BL: Tensor, scaling: float, as_sums: bool
 ) -> Tensor:
-    """Each row's query over its own columns; [B, k, g, D]."""
-    if as_sums:
-        scores_BkgL = (q_BkgD[:, :, :, None].float() * keys_BkLD[:, :, None].float()).sum(-1) * scaling
-    else:
-        scores_BkgL = (q_BkgD @ keys_BkLD.transpose(-1, -2) * scaling).float()
-    weights_BkgL = scores_BkgL.masked_fill(hidden_BL[:, None, None], -torch.inf).softmax(-1)
-    if as_sums:
-        return (weights_BkgL[..., None] * values_BkLD[:, :, None]).sum(3).to(q_BkgD.dtype)
-    return weights_BkgL.to(q_BkgD.dtype) @ values_BkLD
+    """Each row's query over its own columns, the others' bias being -inf; [B, k, g, D]."""
+    bias_B11L = bias_BL[:, None, None]
+    if not as_sums:
+        scores_BkgL = (q_BkgD @ keys_BkLD.transpose(-1, -2) * scaling).float() + bias_B11L
+        return scores_BkgL.softmax(-1).to(q_BkgD.dtype) @ values_BkLD
+    scores_BkgL = (q_BkgD[:, :, :, None].float() * keys_BkLD[:, :, None].float()).sum(-1) * scaling + bias_B11L
+    # A softmax whose division comes last: once for each output, not once for each column too.
+    exps_BkgL = (scores_BkgL - scores_BkgL.amax(-1, keepdim=True)).exp()
+    mixed_BkgD = (exps_BkgL[..., None] * values_BkLD[:, :, None]).sum(3) / exps_BkgL.sum(-1, keepdim=True)
+    return mixed_BkgD.to(q_BkgD.dtype)
 
 
 def advance(

@@ -5,14 +5,15 @@ the response uses the stream's t-th number. How rows are batched, or which rows 
 """
 
 import hashlib
+from typing import Any
 
 import numpy as np
 
 
-def uniform_stream(seed: int, step: int, problem_id: str, sample: int) -> np.random.Generator:
-    """The uniforms of one response, one a token, in order."""
-    key = hashlib.blake2b(f"{seed}\x1f{step}\x1f{sample}\x1f{problem_id}".encode(), digest_size=16).digest()
-    return np.random.Generator(np.random.Philox(key=np.frombuffer(key, dtype=np.uint64)))
+def stream_key(seed: int, step: int, problem_id: str, sample: int) -> np.ndarray:
+    """The key of one response's stream, uint64 [2]."""
+    said = f"{seed}\x1f{step}\x1f{sample}\x1f{problem_id}".encode()
+    return np.frombuffer(hashlib.blake2b(said, digest_size=16).digest(), dtype=np.uint64)
 
 
 class Uniforms:
@@ -24,23 +25,27 @@ class Uniforms:
     """
 
     def __init__(self, slots: int, block: int = 64) -> None:
-        self._streams: list[np.random.Generator | None] = [None] * slots
+        # One generator is moved from stream to stream: to make one takes far longer.
+        self._philox = np.random.Philox(0)
+        self._generator = np.random.Generator(self._philox)
+        self._state: dict[str, Any] = {**self._philox.state, "buffer_pos": 4}  # nothing is left of the last four
+        self._keys_S2 = np.zeros((slots, 2), dtype=np.uint64)
+        self._read_S = np.zeros(slots, dtype=np.int64)
         self._drawn_St = np.zeros((slots, block))
         self._next_S = np.zeros(slots, dtype=np.int64)
 
-    def put(self, slot: int, stream: np.random.Generator) -> None:
+    def put(self, slot: int, key: np.ndarray) -> None:
         """Give the slot a stream, from its first number on."""
-        self._streams[slot] = stream
-        self._drawn_St[slot] = stream.random(self._drawn_St.shape[1])
-        self._next_S[slot] = 0
+        self._keys_S2[slot] = key
+        self._read_S[slot] = self._next_S[slot] = 0
+        self._drawn_St[slot] = self._further(slot, self._drawn_St.shape[1])
 
     def take(self, slots: np.ndarray, count: int) -> np.ndarray:
         """The next numbers of each slot, float64 in [0, 1), [len(slots), count]; count is at most the block."""
         block = self._drawn_St.shape[1]
         for slot in slots[self._next_S[slots] + count > block]:
-            used, stream = self._next_S[slot], self._streams[slot]
-            assert stream is not None
-            self._drawn_St[slot] = np.concatenate([self._drawn_St[slot, used:], stream.random(used)])
+            used = self._next_S[slot]
+            self._drawn_St[slot] = np.concatenate([self._drawn_St[slot, used:], self._further(slot, used)])
             self._next_S[slot] = 0
         first_B1 = self._next_S[slots][:, None]
         self._next_S[slots] += count
@@ -48,7 +53,13 @@ class Uniforms:
 
     def keep(self, order: np.ndarray) -> None:
         """Go on with these slots, as slots 0, 1, ..."""
-        kept = len(order)
-        self._streams[:kept] = [self._streams[slot] for slot in order]
-        self._drawn_St[:kept] = self._drawn_St[order]
-        self._next_S[:kept] = self._next_S[order]
+        for values in (self._keys_S2, self._read_S, self._drawn_St, self._next_S):
+            values[: len(order)] = values[order]
+
+    def _further(self, slot: int, count: int) -> np.ndarray:
+        """The numbers of the slot's stream that come after those read so far."""
+        fours, more = divmod(int(self._read_S[slot]), 4)  # one step of the counter gives four numbers
+        self._state["state"] = {"counter": np.array([fours, 0, 0, 0], dtype=np.uint64), "key": self._keys_S2[slot]}
+        self._philox.state = self._state  # type: ignore[assignment]
+        self._read_S[slot] += count
+        return self._generator.random(more + count)[more:]

@@ -11,7 +11,7 @@ from gppo.policy.family import in_family, shape_of
 from gppo.rollout.local.decoders import Decoder, FamilyDecoder, TransformersDecoder
 from gppo.rollout.local.draw import draw
 from gppo.rollout.local.prefill import Source, first_logits, prefill
-from gppo.rollout.local.randomness import uniform_stream
+from gppo.rollout.local.randomness import stream_key
 from gppo.rollout.local.slots import Ended, Row, Slots
 from gppo.rollout.local.steps import Steps
 from gppo.rollout.sampler import Request
@@ -138,7 +138,7 @@ class LocalSampler:
             slots.place(chosen, rows)
             for slot, row in zip(chosen, rows, strict=True):
                 request = requests[row.request]
-                slots.uniforms.put(slot, uniform_stream(*key, request.problem_id, request.samples[row.sample]))
+                slots.uniforms.put(slot, stream_key(*key, request.problem_id, request.samples[row.sample]))
             uniforms_B = torch.from_numpy(slots.uniforms.take(chosen, 1)[:, 0]).to(self.policy.device)
             seen_BV = None
             if decoder.seen is not None:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -89,8 +90,10 @@ class Steps:
                 drawn.append(graph.tokens_B[:rows].clone())
                 logprobs.append(graph.logprobs_B[:rows].clone())
         else:
-            for uniforms in uniforms_KB:
-                tokens, logprob, position = step(columns_L, tokens, position, uniforms)
+            for k, uniforms in enumerate(uniforms_KB):
+                # What the first of them was compiled for holds for all: shapes and parameters are the same tensors'.
+                with torch.compiler.set_stance(skip_guard_eval_unsafe=k > 0):
+                    tokens, logprob, position = step(columns_L, tokens, position, uniforms)
                 drawn.append(tokens[:rows])
                 logprobs.append(logprob[:rows])
         return torch.stack(drawn, 1), torch.stack(logprobs, 1)
@@ -103,14 +106,14 @@ class Steps:
         # Matrix products of one query a head leave a CPU idle; sums melt into the passes over the cache.
         as_sums = self.compiled and self.device.type == "cpu"
         if plain:
-            whole: Any = _COMPILED_ADVANCE if self.compiled else advance
+            whole: Any = self._form(advance)
             temperature = torch.tensor(settings.temperature, device=self.device)
 
             def drawing(columns_L: Tensor, *state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
                 return whole(self.shape, weights, cache, columns_L, *state, temperature, as_sums=as_sums)
 
             return drawing
-        logits: Any = _COMPILED_LOGITS if self.compiled else logits_after
+        logits: Any = self._form(logits_after)
 
         def apart(columns_L: Tensor, *state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             tokens_B, position_B, uniforms_B = state
@@ -120,6 +123,9 @@ class Steps:
 
         return apart
 
+    def _form(self, function: Callable[..., Any]) -> Any:
+        return _compiled(function, self.device.type) if self.compiled else function
+
     def _compile(self, weights: Weights, cache: Cache, plain: bool) -> None:
         """Make the compiled form on canonical sizes, or find out that it cannot be made."""
         rows, slots, read, columns = _CANONICAL
@@ -128,12 +134,13 @@ class Steps:
             [v.new_zeros(slots, v.shape[1], columns, v.shape[3]) for v in cache.values],
             cache.cos_CD.new_zeros(columns, cache.cos_CD.shape[1]),
             cache.sin_CD.new_zeros(columns, cache.sin_CD.shape[1]),
+            cache.queries.new_zeros(slots, *cache.queries.shape[1:]),
         )
         for tensor in blank.keys + blank.values:
             torch._dynamo.mark_dynamic(tensor, (0, 2))
         columns_L, zero_B = (torch.arange(n, device=self.device) for n in (read, rows))
         state = (columns_L, zero_B.zero_(), zero_B.clone(), zero_B.double())
-        for tensor in (blank.cos_CD, blank.sin_CD, *state):
+        for tensor in (blank.cos_CD, blank.sin_CD, blank.queries, *state):
             torch._dynamo.mark_dynamic(tensor, 0)
         self._ready.add(plain)
         settings = SamplingSettings(temperature=1.0 if plain else 0.0)
@@ -159,9 +166,14 @@ class Steps:
 #: (columns_L, tokens_B, position_B, uniforms_B) -> tokens_B, logprobs_B, position_B
 _Step = Callable[..., tuple[Tensor, Tensor, Tensor]]
 
-# Lazy: nothing is compiled before the first call.
-_COMPILED_ADVANCE: Any = torch.compile(advance, fullgraph=True)
-_COMPILED_LOGITS: Any = torch.compile(logits_after, fullgraph=True)
+
+@cache
+def _compiled(function: Callable[..., Any], device: str) -> Any:
+    """The compiled form, which is made at its first call.
+
+    A step is dozens of small calls, which cost less from C++ than from Python; on a GPU they are replayed anyway.
+    """
+    return torch.compile(function, fullgraph=True, options={"cpp_wrapper": device == "cpu"})
 
 
 @dataclass(frozen=True, slots=True)
