@@ -84,6 +84,7 @@ def logits_after(
             matrix products, which are faster where nothing compiles.
     """
     rows, length = len(tokens_B), len(columns_L)
+    _check_sizes(cache, tokens_B, position_B)
     row_B = torch.arange(rows, device=tokens_B.device)
     cos_B1D, sin_B1D = cache.cos_CD[position_B][:, None], cache.sin_CD[position_B][:, None]
     # 0 or -inf. By a logarithm, since a compiler for CPUs keeps what holds one and makes other sums anew in each layer.
@@ -105,6 +106,16 @@ def logits_after(
         )
         x_BH = after_attention(shape, layer, x_BH, mixed_BkgD.reshape(rows, -1))
     return linear(rms_norm(x_BH, weights.norm, shape.epsilon), weights.head, weights.head_bias)
+
+
+def _check_sizes(cache: Cache, tokens_B: Tensor, position_B: Tensor) -> None:
+    """Say which sizes are one and the same: a compiled step would else be handed each anew, for every layer."""
+    slots, _, columns, _ = cache.keys[0].shape
+    for tensor in (*cache.keys, *cache.values):
+        torch._check(tensor.shape[0] == slots and tensor.shape[2] == columns)
+    torch._check(len(cache.cos_CD) == len(cache.sin_CD) == columns)
+    torch._check(len(cache.queries) == slots)
+    torch._check(len(position_B) == len(tokens_B))
 
 
 def _attend(

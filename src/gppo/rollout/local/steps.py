@@ -173,7 +173,7 @@ def _compiled(function: Callable[..., Any], device: str) -> Any:
 
     A step is dozens of small calls, which cost less from C++ than from Python; on a GPU they are replayed anyway.
     """
-    return torch.compile(function, fullgraph=True, options={"cpp_wrapper": device == "cpu"})
+    return torch.compile(function, fullgraph=True, options={"cpp_wrapper": device == "cpu", "size_asserts": False})
 
 
 @dataclass(frozen=True, slots=True)
