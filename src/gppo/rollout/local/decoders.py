@@ -112,7 +112,7 @@ class FamilyDecoder:
             self.reserve(width, prompts.keys)
             to, of = torch.from_numpy(slots[rows]).to(self.device), torch.from_numpy(index).to(self.device)
             for mine, theirs in zip(self.cache.keys + self.cache.values, prompts.keys + prompts.values, strict=True):
-                mine[to, :, :width] = theirs[of].to(self.dtype)
+                mine[:, :, :width].index_copy_(0, to, theirs.index_select(0, of).to(self.dtype))
 
     def run(self, tokens_B: np.ndarray, position_B: np.ndarray, uniforms_BK: np.ndarray) -> tuple[Tensor, Tensor]:
         """See ``Decoder.run``."""
