@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import matplotlib
@@ -110,7 +111,7 @@ def _over_seeds(curves: Sequence[tuple[Sequence[int], Sequence[float]]]) -> tupl
 def _dots(axis: Any, experiment: Experiment, regime: Regime, results: Results) -> None:
     """One dot a seed, the mean as a bar; a line joins the arms of a seed."""
     arms = experiment.arms_of(regime)
-    axis.set_title(f"{regime.name}: {experiment.metric.what.strip()}", fontsize=7)
+    axis.set_title(fill(f"{regime.name}: {experiment.metric.what.strip()}", 72), fontsize=7)
     of = [results.get((regime.name, arm.name), {}) for arm in arms]
     for seed in sorted({seed for found in of for seed in found}):
         points = [(x, 100 * unit_value(found[seed], experiment.metric)) for x, found in enumerate(of) if seed in found]
