@@ -18,10 +18,25 @@ from gppo.sandbox import Limits, Sandbox, Script
 SLOW = Script("import time\nn = input()\ntime.sleep(0.2)\nprint(n)", tuple(b"%d\n" % n for n in range(4)))
 
 
+#: Processes of sandboxes that other tests of this process keep.
+_OTHERS: set[str] = set()
+
+
+@pytest.fixture(autouse=True)
+def _no_others():
+    _OTHERS.clear()
+    _OTHERS.update(survivors())
+
+
+def here() -> list[str]:
+    """The living processes of this test's sandboxes."""
+    return [pid for pid in survivors() if pid not in _OTHERS]
+
+
 def generations() -> list[psutil.Process]:
-    """The living processes of this process's sandboxes, oldest first: each was forked by the one before it."""
+    """The same, oldest first: each was forked by the one before it."""
     found = []
-    for pid in sorted(map(int, survivors())):
+    for pid in sorted(map(int, here())):
         with contextlib.suppress(psutil.NoSuchProcess):  # it ended while we looked
             found.append(psutil.Process(pid))
     return found
@@ -42,7 +57,7 @@ def test_kill_9_in_the_middle_of_a_test_loses_nothing(level, from_the_end):
         thread.join()
         assert [(run.status, run.stdout) for run in done] == [("ok", b"%d\n" % n) for n in range(4)]
         assert sandbox.run(Script("print(2)", (b"",)))[0].stdout == b"2\n"
-    _wait_for(lambda: survivors() == [])
+    _wait_for(lambda: here() == [])
 
 
 def test_what_cannot_be_kept_alive_is_infra(level):
