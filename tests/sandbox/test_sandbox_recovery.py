@@ -23,7 +23,7 @@ _OTHERS: set[str] = set()
 
 
 @pytest.fixture(autouse=True)
-def _no_others():
+def _others_are_known():
     _OTHERS.clear()
     _OTHERS.update(survivors())
 

@@ -87,7 +87,7 @@ def logits_after(
     _check_sizes(cache, tokens_B, position_B)
     row_B = torch.arange(rows, device=tokens_B.device)
     cos_B1D, sin_B1D = cache.cos_CD[position_B][:, None], cache.sin_CD[position_B][:, None]
-    # 0 or -inf. By a logarithm, since a compiler for CPUs keeps what holds one and makes other sums anew in each layer.
+    # 0 or -inf. By a logarithm, since inductor keeps what holds one, on a CPU, and makes all else anew in each layer.
     bias_BL = (columns_L[None] <= position_B[:, None]).float().log()
 
     x_BH = F.embedding(tokens_B, weights.embedding)

@@ -172,6 +172,7 @@ def _compiled(function: Callable[..., Any], device: str) -> Any:
     """The compiled form, which is made at its first call.
 
     A step is dozens of small calls, which cost less from C++ than from Python; on a GPU they are replayed anyway.
+    Sizes are checked by the guards, so that the kernels need not check them again.
     """
     return torch.compile(function, fullgraph=True, options={"cpp_wrapper": device == "cpu", "size_asserts": False})
 
