@@ -25,7 +25,7 @@ from gppo.run.progress import Bar
 from gppo.types import GppoError, UserError
 
 logger = logging.getLogger(__name__)
-_POLL, _PATIENCE, _TAIL = 0.5, 30.0, 12
+_POLL, _PATIENCE, _SHOWN = 0.5, 30.0, 400
 
 
 def jobs_of(recipe: Recipe, kind: str) -> list[Job]:
@@ -75,13 +75,12 @@ def _train(job: Job, run: RunFolder, cluster: VerlConfig, bar: Bar, stop: StopRe
             raise Interrupted(
                 f"stopped after step {_saved_step(job)}; run the same command again to go on", stop.signum or 2
             )
-        log = job.folder / "verl.log"
         reached = f"its checkpoint of step {_saved_step(job)} is whole" if _saved_step(job) else "it has no checkpoint"
         if attempt < cluster.restarts:
-            logger.warning("verl broke off (%s) and is started again: %s; see %s", _reason(log), reached, log)
+            logger.warning("verl broke off (%s) and is started again: %s; see %s", _reason(job), reached, job.log)
     raise GppoError(
-        f"{job.folder.name}: verl broke off {cluster.restarts + 1} times, at last with '{_reason(log)}' (more in "
-        f"{log}); {reached}: mend that and run the same command again"
+        f"{job.folder.name}: verl broke off {cluster.restarts + 1} times, at last with '{_reason(job)}' (more in "
+        f"{job.log}); {reached}: mend that and run the same command again"
     )
 
 
@@ -92,7 +91,8 @@ def _attempt(job: Job, run: RunFolder, bar: Bar, stop: StopRequest) -> int:
     if job.environment["RAY_ADDRESS"] == "local" and "RAY_AUTH_MODE" not in os.environ:
         # Ray runs what is sent to its ports. Its own token would be left in the user's home, for all other clusters.
         environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    with (job.folder / "verl.log").open("ab") as log:
+    job.reason.unlink(missing_ok=True)
+    with job.log.open("ab") as log:
         # A session of its own: Ctrl-C reaches this process alone, which then ends the others in order.
         process = subprocess.Popen(
             job.arguments(), stdout=log, stderr=subprocess.STDOUT, env=environment, start_new_session=True
@@ -161,11 +161,13 @@ def _saved_step(job: Job) -> int:
         return 0
 
 
-def _reason(log: Path) -> str:
-    """The last line of verl's log that names an error."""
-    with log.open(errors="replace") as file:
-        lines = deque((line.strip() for line in file if "Error" in line and "INFO" not in line), maxlen=_TAIL)
-    return lines[-1][:200] if lines else "no error in its log"
+def _reason(job: Job) -> str:
+    """What verl says broke it; where it could say nothing, the last line of its log that names an error."""
+    if job.reason.is_file():
+        return job.reason.read_text(encoding="utf-8").strip()[:_SHOWN]
+    with job.log.open(errors="replace") as file:
+        lines = deque((line.strip() for line in file if "Error" in line and "INFO" not in line), maxlen=1)
+    return lines[0][:_SHOWN] if lines else "no error in its log"
 
 
 def _fine_tuned(recipe: Recipe) -> str:

@@ -1,10 +1,12 @@
-"""What keeps a run from lasting for ever: it ends with its command, and does not wait for CPUs that are not there."""
+"""What a run of verl owes its command: to end with it, to tell what broke it, to wait for no CPUs that are missing."""
 
 import os
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 
 from gppo.types import GppoError
 
@@ -24,6 +26,23 @@ def end_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=look, name="end-with-parent", daemon=True).start()
+
+
+@contextmanager
+def told_reason(path: Path) -> Iterator[None]:
+    """Write into ``path`` what breaks the body, in one line.
+
+    The log cannot say it: Ray mixes the output of all its processes there, and what they print while they end comes
+    after the error that ended them.
+    """
+    try:
+        yield
+    except Exception as error:
+        first: BaseException = error
+        while isinstance(cause := getattr(first, "cause", None), BaseException):
+            first = cause  # Ray wraps what was raised in another process, once for each process between
+        path.write_text(f"{type(first).__name__}: {' '.join(str(first).split())}\n", encoding="utf-8")
+        raise
 
 
 def refuse_few_cpus(resources: Mapping[str, float], gpus: int, beside: int, more: int) -> None:

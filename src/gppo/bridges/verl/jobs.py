@@ -11,6 +11,8 @@ from typing import Any
 _PLAIN = re.compile(r"[\w./@%-]+")
 _READ_AS_OTHER = re.compile(r"(?i)true|false|null|nan|inf|[-+.\d_e]+")
 
+REASON = "reason.txt"
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -44,6 +46,16 @@ class Job:
     def metrics(self) -> Path:
         """What verl measured, a JSON object a line."""
         return self.folder / "metrics.jsonl"
+
+    @property
+    def log(self) -> Path:
+        """All that it and Ray's processes print."""
+        return self.folder / "verl.log"
+
+    @property
+    def reason(self) -> Path:
+        """What broke it, in one line; not there while it works, nor where it could not say."""
+        return self.folder / REASON
 
     @property
     def checkpoints(self) -> Path:

@@ -9,7 +9,8 @@ from verl.trainer.main_ppo import run_ppo
 from verl.trainer.ppo.utils import need_critic, need_reference_policy
 from verl.utils.config import validate_config
 
-from gppo.bridges.verl.guard import end_with_parent
+from gppo.bridges.verl.guard import end_with_parent, told_reason
+from gppo.bridges.verl.jobs import REASON
 from gppo.bridges.verl.runner import GppoTaskRunner
 
 
@@ -19,8 +20,9 @@ from gppo.bridges.verl.runner import GppoTaskRunner
 def main(config: Any) -> None:
     """Check the options and run."""
     end_with_parent()
-    validate_config(config, use_reference_policy=need_reference_policy(config), use_critic=need_critic(config))
-    run_ppo(config, task_runner_class=GppoTaskRunner)
+    with told_reason(Path(config.gppo.metrics).parent / REASON):
+        validate_config(config, use_reference_policy=need_reference_policy(config), use_critic=need_critic(config))
+        run_ppo(config, task_runner_class=GppoTaskRunner)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ import verl.trainer
 from verl.trainer import sft_trainer_ray
 from verl.utils.tracking import Tracking
 
-from gppo.bridges.verl.guard import end_with_parent, refuse_few_cpus
+from gppo.bridges.verl.guard import end_with_parent, refuse_few_cpus, told_reason
+from gppo.bridges.verl.jobs import REASON
 from gppo.bridges.verl.metrics import MetricsFile
 from gppo.bridges.verl.options import PLATFORM
 
@@ -39,10 +40,11 @@ def _rehearsal(trainer: Any) -> dict[str, Any]:
 def main(config: Any) -> None:
     """Start Ray, or join the cluster of RAY_ADDRESS, and train."""
     end_with_parent()
-    ray.init(**_rehearsal(config.trainer) if os.environ.get("VERL_PLATFORM") == "cpu" else {})
-    refuse_few_cpus(ray.cluster_resources(), config.trainer.nnodes * config.trainer.n_gpus_per_node, _CPUS, 0)
-    sft_trainer_ray.Tracking = _Tracking
-    sft_trainer_ray.SFTTrainer(config=config).fit()
+    with told_reason(Path(config.gppo.metrics).parent / REASON):
+        ray.init(**_rehearsal(config.trainer) if os.environ.get("VERL_PLATFORM") == "cpu" else {})
+        refuse_few_cpus(ray.cluster_resources(), config.trainer.nnodes * config.trainer.n_gpus_per_node, _CPUS, 0)
+        sft_trainer_ray.Tracking = _Tracking
+        sft_trainer_ray.SFTTrainer(config=config).fit()
 
 
 if __name__ == "__main__":
