@@ -38,7 +38,7 @@ demo-seeds: $(STAMP)  ## the demo over seeds 0-2, with means and standard errors
 	$(BIN)/gppo demo --seeds 3
 
 test: $(STAMP)  ## all tests; objectives, config and records covered to 95 % of their branches
-	$(BIN)/pytest --cov --cov-report=
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --cov --cov-report=
 	$(BIN)/coverage report --include='$(CAREFUL)' --show-missing --skip-covered --fail-under=95
 
 test-trl: $(TRL_VENV)/.installed  ## the TRL bridge inside the real TRL; makes .venv-trl for it
