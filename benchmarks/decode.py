@@ -26,6 +26,7 @@ from gppo.policy import Policy
 from gppo.policy.chat import encode_prompt
 from gppo.policy.products import linear_product
 from gppo.rollout import LocalSampler, Request, requests_for
+from gppo.rollout.local.family import weights_of
 from gppo.rollout.local.prefill import first_logits, prefill
 from gppo.types import SamplingSettings
 from world import (
@@ -114,7 +115,9 @@ class Floor:
 
     @torch.inference_mode()
     def decode(self) -> tuple[Tensor, Tensor]:
-        sources = [source for source in prefill(self.policy, self.prompts) for _ in range(GROUP)]
+        sources = [
+            source for source in prefill(self.policy, self.prompts, weights_of(self.policy)) for _ in range(GROUP)
+        ]
         shape = (self.rows, self.kv, self.start + self.tokens, self.width)
         keys, values = ([torch.zeros(shape) for _ in self.layers] for _ in range(2))
         index = torch.tensor([source.index for source in sources])

@@ -9,7 +9,7 @@ from torch import nn
 from gppo.policy import Policy
 from gppo.policy.family import in_family, shape_of
 from gppo.rollout.local.decoders import FamilyDecoder, TransformersDecoder
-from gppo.rollout.local.family import logits_after
+from gppo.rollout.local.family import logits_after, weights_of
 from gppo.rollout.local.prefill import first_logits, prefill
 from gppo.rollout.local.steps import Steps
 from gppo.sizes import chunks
@@ -117,8 +117,9 @@ def _worst(policy: Policy, way: str, leave_at: int | None = 9) -> float:
     policy.model.eval()
     prompts, said_Bt = _texts()
     expected = _full(policy, prompts, said_Bt)
-    sources = [source for source, rows in zip(prefill(policy, prompts), ROWS, strict=True) for _ in range(rows)]
     decoder = _own(policy) if way != "transformers" else TransformersDecoder(policy, sum(ROWS), SamplingSettings())
+    started = prefill(policy, prompts, decoder.weights)
+    sources = [source for source, rows in zip(started, ROWS, strict=True) for _ in range(rows)]
     decoder.admit(np.arange(len(sources)), sources)
     start_B = np.array([source.length for source in sources])
     alive, logits_bV, worst = np.arange(len(said_Bt)), first_logits(sources), 0.0
@@ -244,16 +245,18 @@ def test_models_with_adapters_inside_are_left_to_transformers(where):
     assert _worst(policy, "transformers") < 1e-5
 
 
-def test_prompts_of_a_batch_do_not_meet(monkeypatch):
+@pytest.mark.parametrize("own", [True, False])
+def test_prompts_of_a_batch_do_not_meet(monkeypatch, own):
     from gppo.rollout.local import prefill as module
 
     policy = tiny_policy()
+    weights = weights_of(policy) if own else None
     policy.model.eval()
     prompts, _ = _texts()
     with torch.inference_mode():
-        together = prefill(policy, prompts)
+        together = prefill(policy, prompts, weights)
         monkeypatch.setattr(module, "PREFILL_TOKENS", 1)  # each prompt in a forward of its own
-        alone = prefill(policy, prompts)
+        alone = prefill(policy, prompts, weights)
     assert len({id(source.prompts) for source in together}) == 1
     assert len({id(source.prompts) for source in alone}) == 3
     torch.testing.assert_close(first_logits(together), first_logits(alone), rtol=1e-5, atol=1e-5)
@@ -265,6 +268,23 @@ def test_prompts_of_a_batch_do_not_meet(monkeypatch):
             torch.testing.assert_close(
                 mine[one.index, :, : one.length], theirs[other.index, :, : one.length], rtol=1e-5, atol=1e-5
             )
+
+
+@pytest.mark.parametrize("name", FAMILY)
+@torch.inference_mode()
+def test_our_own_prompts_equal_those_of_transformers_forward(name):
+    family, options = FAMILY[name]
+    policy = tiny_policy(family, **options)
+    policy.model.eval()
+    prompts, _ = _texts()
+    own, theirs = prefill(policy, prompts, weights_of(policy)), prefill(policy, prompts)
+    torch.testing.assert_close(first_logits(own), first_logits(theirs), rtol=0, atol=1e-5)
+    for one, other in zip(own, theirs, strict=True):
+        for mine, wanted in zip(
+            one.prompts.keys + one.prompts.values, other.prompts.keys + other.prompts.values, strict=True
+        ):
+            used = one.index, slice(None), slice(one.length)
+            torch.testing.assert_close(mine[used], wanted[used], rtol=0, atol=1e-5)
 
 
 def test_a_model_without_keys_and_values_is_a_sentence():
@@ -284,8 +304,9 @@ def test_bfloat16_is_close(as_sums):
     prompts, said_Bt = _texts()
     expected = _full(reference, prompts, said_Bt)
     with torch.inference_mode():
-        sources = [source for source, rows in zip(prefill(policy, prompts), ROWS, strict=True) for _ in range(rows)]
         decoder = _own(policy)
+        started = prefill(policy, prompts, decoder.weights)
+        sources = [source for source, rows in zip(started, ROWS, strict=True) for _ in range(rows)]
         decoder.admit(np.arange(len(sources)), sources)
         start_B = np.array([source.length for source in sources])
         logits_BV = _own_step(policy, decoder, as_sums, said_Bt[:, 0], start_B)

@@ -260,9 +260,9 @@ def test_a_free_slot_is_filled_at_once(monkeypatch):
 def test_every_prompt_is_computed_once(monkeypatch, family):
     computed = []
 
-    def spy(policy, prompts):
+    def spy(policy, prompts, weights):
         computed.extend(prompt.tolist() for prompt in prompts)
-        return prefill(policy, prompts)
+        return prefill(policy, prompts, weights)
 
     monkeypatch.setattr(sampling, "prefill", spy)
     requests = _requests((3, 20, 1, 9, 4), samples=5)

@@ -11,7 +11,7 @@ from transformers import DynamicCache
 
 from gppo.policy import Policy
 from gppo.rollout.local.draw import draw
-from gppo.rollout.local.family import Cache, weights_of
+from gppo.rollout.local.family import Cache, Weights, weights_of
 from gppo.rollout.local.prefill import Source, by_forward
 from gppo.rollout.local.seen import Seen
 from gppo.rollout.local.steps import Steps
@@ -29,6 +29,11 @@ class Decoder(Protocol):
 
     refills: bool
     seen: Seen | None
+
+    @property
+    def weights(self) -> Weights | None:
+        """Those of a model of the family, for ``prefill``."""
+        ...
 
     def admit(self, slots: np.ndarray, sources: Sequence[Source]) -> None:
         """Put a prompt's keys and values into each of the slots."""
@@ -140,6 +145,7 @@ class TransformersDecoder:
     """Any causal LM through transformers' own forward and dynamic cache; rows are aligned on the right."""
 
     refills = False
+    weights = None
 
     def __init__(self, policy: Policy, slots: int, settings: SamplingSettings) -> None:
         self.model = policy.model

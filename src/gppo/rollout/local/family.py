@@ -1,4 +1,4 @@
-"""Qwen3, Qwen2 and Llama: one token for every row in plain torch, on the training model's own weights.
+"""Qwen3, Qwen2 and Llama: prompts, and one token for every row, in plain torch on the training model's own weights.
 
 Of a mixed policy the matrices are copied once a call into the precision that products are made in; norms, embedding
 and the residual stream stay wide, as they do in its forward.
@@ -61,6 +61,39 @@ class Cache(NamedTuple):
     queries: Tensor
 
 
+def through_prompts(
+    shape: Shape, weights: Weights, ids_PS: Tensor, last_P: Tensor, cos_SD: Tensor, sin_SD: Tensor
+) -> tuple[list[Tensor], list[Tensor], Tensor]:
+    """Prompts from their first token on; what a shorter one is padded with behind its end does it nothing.
+
+    Args:
+        shape: of the model.
+        weights: of the model.
+        ids_PS: the prompts' tokens.
+        last_P: the position of each one's last.
+        cos_SD: rotations of positions 0 .. S - 1.
+        sin_SD: as cos_SD.
+
+    Returns:
+        keys and values, for each layer [P, Hkv, S, D], and logits_PV of the token after each prompt.
+    """
+    prompts, length = ids_PS.shape
+    cos_N1D, sin_N1D = (x.repeat(prompts, 1)[:, None] for x in (cos_SD, sin_SD))
+    x_NH = F.embedding(ids_PS.flatten(), weights.embedding)
+    keys, values = [], []
+    for layer in weights.layers:
+        heads = before_attention(shape, layer, x_NH, cos_N1D, sin_N1D)
+        q_PhSD, k_PkSD, v_PkSD = (x.unflatten(0, (prompts, length)).transpose(1, 2).to(heads[2].dtype) for x in heads)
+        mixed_PhSD = F.scaled_dot_product_attention(
+            q_PhSD, k_PkSD, v_PkSD, is_causal=True, scale=shape.scaling, enable_gqa=True
+        )
+        x_NH = after_attention(shape, layer, x_NH, mixed_PhSD.transpose(1, 2).reshape(len(x_NH), -1))
+        keys.append(k_PkSD)
+        values.append(v_PkSD)
+    ends_PH = x_NH.unflatten(0, (prompts, length))[torch.arange(prompts, device=last_P.device), last_P]
+    return keys, values, _logits(shape, weights, ends_PH)
+
+
 def logits_after(
     shape: Shape,
     weights: Weights,
@@ -105,6 +138,10 @@ def logits_after(
             q_BkgD, keys[:rows, :, :length], values[:rows, :, :length], bias_BL, shape.scaling, as_sums
         )
         x_BH = after_attention(shape, layer, x_BH, mixed_BkgD.reshape(rows, -1))
+    return _logits(shape, weights, x_BH)
+
+
+def _logits(shape: Shape, weights: Weights, x_BH: Tensor) -> Tensor:
     return linear(rms_norm(x_BH, weights.norm, shape.epsilon), weights.head, weights.head_bias)
 
 

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +11,9 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 
 from gppo.policy import Policy
+from gppo.policy.family import shape_of
 from gppo.policy.head import replaced_head
+from gppo.rollout.local.family import Weights, through_prompts
 from gppo.sizes import PREFILL_TOKENS, micro_batches
 from gppo.types import UserError
 
@@ -53,12 +56,13 @@ class Source:
         return int(self.prompts.lengths_P[self.index])
 
 
-def prefill(policy: Policy, prompts: Sequence[np.ndarray]) -> list[Source]:
+def prefill(policy: Policy, prompts: Sequence[np.ndarray], weights: Weights | None = None) -> list[Source]:
     """Run every prompt once.
 
     Args:
         policy: the model.
         prompts: P arrays int64 [S_p].
+        weights: of a model of the family, which then runs without transformers' forward.
 
     Returns:
         for each prompt where its keys, values and logits are.
@@ -70,7 +74,7 @@ def prefill(policy: Policy, prompts: Sequence[np.ndarray]) -> list[Source]:
     lengths_P = np.array([len(p) for p in prompts])
     sources: dict[int, Source] = {}
     for part in micro_batches(lengths_P, PREFILL_TOKENS):
-        done = _forward(policy, [prompts[p] for p in part])
+        done = _forward(policy, [prompts[p] for p in part], weights)
         sources |= {int(p): Source(done, i) for i, p in enumerate(part)}
     return [sources[p] for p in range(len(prompts))]
 
@@ -107,28 +111,35 @@ def _check_caches(policy: Policy) -> None:
         )
 
 
-def _forward(policy: Policy, prompts: list[np.ndarray]) -> Prompts:
+def _forward(policy: Policy, prompts: list[np.ndarray], weights: Weights | None) -> Prompts:
     """Prompts that share a forward pass."""
     lengths_P = np.array([len(p) for p in prompts])
     ids_PS = np.zeros((len(prompts), lengths_P.max()), dtype=np.int64)
     for i, prompt in enumerate(prompts):
         ids_PS[i, : len(prompt)] = prompt
-    rows, last = torch.arange(len(prompts)), torch.from_numpy(lengths_P - 1)
+    ids, last = torch.from_numpy(ids_PS).to(policy.device), torch.from_numpy(lengths_P - 1).to(policy.device)
+    if weights is None:
+        keys, values, logits_PV = _by_transformers(policy, ids, last)
+    else:
+        rotary: Any = policy.model.model.rotary_emb  # type: ignore[union-attr]
+        cos_1SD, sin_1SD = rotary(weights.embedding, torch.arange(ids.shape[1], device=policy.device)[None])
+        keys, values, logits_PV = through_prompts(shape_of(policy), weights, ids, last, cos_1SD[0], sin_1SD[0])
+    return Prompts(keys, values, lengths_P, logits_PV)
+
+
+def _by_transformers(policy: Policy, ids_PS: Tensor, last_P: Tensor) -> tuple[list[Tensor], list[Tensor], Tensor]:
+    """Keys and values of each layer, and logits_PV; see ``through_prompts``."""
+    rows = torch.arange(len(ids_PS), device=last_P.device)
 
     def at_the_end(hidden_PSH: Tensor, head: nn.Linear) -> Tensor:
-        return torch.nn.functional.linear(hidden_PSH[rows, last], head.weight, head.bias)
+        return torch.nn.functional.linear(hidden_PSH[rows, last_P], head.weight, head.bias)
 
-    ids = torch.from_numpy(ids_PS).to(policy.device)
     # A cache made from the configuration would keep only the last columns of sliding windows, and those are padding.
     cache = DynamicCache()
     if policy.unfused_reason is None:
         with replaced_head(policy.head, at_the_end), policy.computing():
-            out = policy.model(input_ids=ids, past_key_values=cache, use_cache=True)
-        logits_PV = out.logits
+            logits_PV = policy.model(input_ids=ids_PS, past_key_values=cache, use_cache=True).logits
     else:
         with policy.computing():
-            out = policy.model(input_ids=ids, past_key_values=cache, use_cache=True)
-        logits_PV = out.logits[rows, last]
-    return Prompts(
-        [layer.keys for layer in cache.layers], [layer.values for layer in cache.layers], lengths_P, logits_PV
-    )
+            logits_PV = policy.model(input_ids=ids_PS, past_key_values=cache, use_cache=True).logits[rows, last_P]
+    return [layer.keys for layer in cache.layers], [layer.values for layer in cache.layers], logits_PV

@@ -10,6 +10,7 @@ from gppo.policy import Policy
 from gppo.policy.family import in_family, shape_of
 from gppo.rollout.local.decoders import Decoder, FamilyDecoder, TransformersDecoder
 from gppo.rollout.local.draw import draw
+from gppo.rollout.local.family import Weights
 from gppo.rollout.local.prefill import Source, first_logits, prefill
 from gppo.rollout.local.randomness import stream_key
 from gppo.rollout.local.slots import Ended, Row, Slots
@@ -103,7 +104,7 @@ class LocalSampler:
             return
         slots = Slots(min(self.max_rows, len(rows)), self._stops())
         decoder = self._decoder(slots.size, rows, settings)
-        waiting = _Waiting(self.policy, requests, rows, ahead=self.max_rows // 4)
+        waiting = _Waiting(self.policy, decoder.weights, requests, rows, ahead=self.max_rows // 4)
         look = _LOOK_CPU if self.policy.device.type == "cpu" else _LOOK_GPU
         while waiting.rows or slots.alive:
             if waiting.rows and (decoder.refills or not slots.alive):
@@ -185,13 +186,22 @@ class _Waiting:
 
     Args:
         policy: the model.
+        weights: of a model of the family, for ``prefill``.
         requests: all of them.
         rows: in the order in which they get slots.
         ahead: rows for which prompts are computed beyond those asked for, so that forward passes hold several.
     """
 
-    def __init__(self, policy: Policy, requests: Sequence[Request], rows: Sequence[Row], ahead: int) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        weights: Weights | None,
+        requests: Sequence[Request],
+        rows: Sequence[Row],
+        ahead: int,
+    ) -> None:
         self.policy = policy
+        self.weights = weights
         self.requests = requests
         self.rows = deque(rows)
         self.ahead = ahead
@@ -203,7 +213,7 @@ class _Waiting:
         if any(row.request not in self._sources for row in rows):
             soon = [*rows, *(self.rows[i] for i in range(min(self.ahead, len(self.rows))))]
             missing = list(dict.fromkeys(row.request for row in soon if row.request not in self._sources))
-            found = prefill(self.policy, [self.requests[i].prompt_ids for i in missing])
+            found = prefill(self.policy, [self.requests[i].prompt_ids for i in missing], self.weights)
             self._sources |= dict(zip(missing, found, strict=True))
         sources = [self._sources[row.request] for row in rows]
         still = {self.rows[0].request} if self.rows else set()

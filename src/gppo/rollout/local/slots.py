@@ -116,15 +116,19 @@ class Slots:
         self._said_S[slots] += count * self._alive_S[slots]  # finished rows are carried along where they are
         stop_BK = self.stops_V[ids_BK]
         ends_BK = (stop_BK | (at_BK + 1 >= self._limit_S[slots][:, None])) & self._alive_S[slots][:, None]
+        if not ends_BK.any():
+            return []
         ending = np.flatnonzero(ends_BK.any(1))
         last = ends_BK[ending].argmax(1)
+        order = np.argsort(last, kind="stable")
+        ending, last = ending[order], last[order]
         self._alive_S[slots[ending]] = False
         ended = []
-        for i in np.argsort(last, kind="stable"):
-            row, k = ending[i], last[i]
-            slot, length = slots[row], said_B[row] + k + 1
+        # As Python's own numbers, which index and compare several times faster than NumPy's.
+        of_each = slots[ending].tolist(), (said_B[ending] + last + 1).tolist(), stop_BK[ending, last].tolist()
+        for slot, length, stopped in zip(*of_each, strict=True):
             said = self._ids_ST[slot, :length].copy(), self._logprobs_ST[slot, :length].copy()
-            ended.append(Ended(self.rows[slot], *said, bool(stop_BK[row, k])))
+            ended.append(Ended(self.rows[slot], *said, stopped))
         return ended
 
     def close_up(self) -> np.ndarray:

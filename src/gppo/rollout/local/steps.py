@@ -73,10 +73,12 @@ class Steps:
         rows, count = uniforms_BK.shape
         more = self.padded_rows(rows) - rows
         columns = min(self.padded_columns(int(position_B.max()) + count), len(columns_C) - 1)
-        tokens = torch.from_numpy(np.pad(tokens_B, (0, more))).to(self.device, non_blocking=True)
-        position = torch.from_numpy(np.pad(position_B, (0, more))).to(self.device, non_blocking=True)
-        padded_KB = np.ascontiguousarray(np.pad(uniforms_BK.T, ((0, 0), (0, more))))
-        uniforms_KB = torch.from_numpy(padded_KB).to(self.device, non_blocking=True)
+        if more:
+            tokens_B, position_B = np.pad(tokens_B, (0, more)), np.pad(position_B, (0, more))
+            uniforms_BK = np.pad(uniforms_BK, ((0, more), (0, 0)))
+        tokens = torch.from_numpy(tokens_B).to(self.device, non_blocking=True)
+        position = torch.from_numpy(position_B).to(self.device, non_blocking=True)
+        uniforms_KB = torch.from_numpy(np.ascontiguousarray(uniforms_BK.T)).to(self.device, non_blocking=True)
         step = self._step(weights, cache, settings, seen)
         drawn, logprobs = [], []
         columns_L = columns_C[:columns]
