@@ -19,9 +19,9 @@ from pathlib import Path
 
 import httpx2
 
-from gppo.config import EndpointConfig
+from gppo.config import BudgetConfig, EndpointConfig
 from gppo.rollout.openai import Answer, Answers, Ask, Client, chat_ask, collect
-from gppo.types import SamplingSettings
+from gppo.types import Message, SamplingSettings
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -90,10 +90,10 @@ def main() -> None:
         url=f"http://127.0.0.1:{ports.get()}/v1",
         model="m",
         concurrency=args.concurrency,
-        budget={"tokens": 10**12},
+        budget=BudgetConfig(tokens=10**12),
     )
     settings = SamplingSettings(max_tokens=args.tokens)
-    turns = ({"role": "user", "content": "word " * 100},)
+    turns: tuple[Message] = ({"role": "user", "content": "word " * 100},)
     asks = [chat_ask(config, f"p{i}", 0, turns, settings, i) for i in range(args.answers)]
     seconds: dict[str, list[float]] = {"ours": [], "bare": []}
     with tempfile.TemporaryDirectory(dir=os.getcwd()) as folder:

@@ -12,6 +12,7 @@ import argparse
 import json
 import sys
 import time
+from functools import partial
 
 import numpy as np
 import torch
@@ -71,6 +72,10 @@ def equal_to_plain(points_ND: np.ndarray, k: int) -> bool:
     return k_center_greedy(points_ND, k).indices_K.tolist() == chosen
 
 
+def note(rounds: list[int], done: int, total: int) -> None:
+    rounds.append(done)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a quarter of the points and an eighth of the centres")
@@ -96,7 +101,7 @@ def main() -> None:
         once = pass_seconds(points_ND)
         rounds: list[int] = []
         began, cpu_began = time.perf_counter(), time.process_time()
-        k_center_greedy(points_ND, k, device=options.device, on_progress=lambda done, _, into=rounds: into.append(done))
+        k_center_greedy(points_ND, k, device=options.device, on_progress=partial(note, rounds))
         ours, cpu = time.perf_counter() - began, time.process_time() - cpu_began
         floor, plain = once * k, plain_seconds(points_ND) * k
         equal = equal_to_plain(points_ND[:2000], 600)

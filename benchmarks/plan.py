@@ -20,7 +20,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from gppo.config import load_recipe
+from gppo.config import load_recipe, require
 from gppo.plan import here, plan
 
 RL = {
@@ -161,7 +161,7 @@ def measure(path: Path) -> dict[str, int]:
     import gppo.rl.stage  # what the command imports  # noqa: F401
 
     peaks = Peaks()
-    policy = load_policy(recipe.model, seed=0)
+    policy = load_policy(require(recipe, "model"), seed=0)
     policy.stop_ids = (len(policy.tokenizer),)  # never said: every response reaches its limit
     run = RunFolder.create(recipe.folder, path.read_text())
     peaks.enter("sampling")

@@ -77,14 +77,14 @@ def batch_of(case: str) -> Batch:
     )
 
 
-def ours(model: nn.Module, batch: Batch, compiled: bool) -> Callable[[], None]:
+def ours(model: nn.Module, batch: Batch, compiled: bool) -> Callable[[], object]:
     policy = Policy(model, byte_tokenizer(), 1024, compiled=compiled)
     stage = {"name": "bench", "data": "none", "steps": 1, "prompts_per_step": PROMPTS, "group_size": GROUP}
     stage |= {"mini_batch_prompts": PROMPTS // UPDATES}
     config = RLConfig.model_validate({"stages": [stage], "old_logprobs": "sampled", "mini_batch_prompts": 1})
     updater = Updater(policy, Optimizer(model, OptimizerConfig(learning_rate=1e-6), 100), config)
     resolved = ResolvedStage(**(config.stages[0].model_dump(exclude_none=True) | {"learning_rate": 1e-6}))
-    return lambda: updater.update(batch, resolved, seed=0, step=0, at=0) and None
+    return lambda: updater.update(batch, resolved, seed=0, step=0, at=0)
 
 
 def plain(model: nn.Module, batch: Batch) -> Callable[[], None]:

@@ -73,7 +73,7 @@ def test_compiled_steps_see_an_update_at_once():
 
 
 def test_without_a_compiler_one_warning_and_plain_steps(caplog):
-    policy = _policy("Qwen3", hidden_size=40)  # a shape that no other test compiles
+    policy = _policy("Qwen3", hidden_size=40, num_hidden_layers=1)  # a shape that no other test compiles
     settings = SamplingSettings(max_tokens=6)
     sampler = LocalSampler(policy, 40, True)
     no_compiler = torch._inductor.config.patch("cpp.cxx", ("/nonexistent/c++",))

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -92,12 +93,14 @@ class Steps:
                 drawn.append(graph.tokens_B[:rows].clone())
                 logprobs.append(graph.logprobs_B[:rows].clone())
         else:
-            for k, uniforms in enumerate(uniforms_KB):
-                # What the first of them was compiled for holds for all: shapes and parameters are the same tensors'.
-                with torch.compiler.set_stance(skip_guard_eval_unsafe=k > 0):
+            with ExitStack() as after_the_first:
+                for k, uniforms in enumerate(uniforms_KB):
+                    if k == 1:
+                        # What the first was compiled for holds for all: shapes and parameters are the same tensors'.
+                        after_the_first.enter_context(torch.compiler.set_stance(skip_guard_eval_unsafe=True))
                     tokens, logprob, position = step(columns_L, tokens, position, uniforms)
-                drawn.append(tokens[:rows])
-                logprobs.append(logprob[:rows])
+                    drawn.append(tokens[:rows])
+                    logprobs.append(logprob[:rows])
         return torch.stack(drawn, 1), torch.stack(logprobs, 1)
 
     def _step(self, weights: Weights, cache: Cache, settings: SamplingSettings, seen: Seen | None = None) -> "_Step":
