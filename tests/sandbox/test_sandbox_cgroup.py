@@ -54,14 +54,18 @@ os._exit(0)
 def test_a_worker_lives_in_its_group_and_takes_it_along(group, level):
     mark = f"gppo-sandbox-{os.getpid()}-"
     parents = {folder.parent for folder in group.folders.values()}
-    mine = set(group.folders.values())
+
+    def all_groups():
+        return {folder for parent in parents for folder in parent.glob(mark + "*")}
+
+    before = all_groups()  # this test's own, and those of sandboxes that other tests keep
 
     def groups():
-        return {folder for parent in parents for folder in parent.glob(mark + "*")} - mine
+        return all_groups() - before
 
     with Sandbox(level=level) as sandbox:
         sandbox.run(Script("print(1)", (b"",)), Limits(memory_mb=100, processes=3))
-        assert len(groups()) == len(mine)
+        assert len(groups()) == len(group.folders)
         inside = {pid for folder in groups() for pid in (folder / "cgroup.procs").read_text().split()}
         assert len(inside) >= 1
         texts = [file.read_text() for folder in groups() for file in folder.glob("pids.max")]
