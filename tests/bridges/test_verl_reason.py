@@ -49,6 +49,11 @@ def test_an_error_of_the_process_itself_is_told_too(job):
     assert _reason(job) == "ValueError: no such option"
 
 
+def test_what_cannot_be_written_does_not_hide_what_broke_it(tmp_path):
+    with pytest.raises(ValueError, match="no such option"), told_reason(tmp_path / "gone" / "reason.txt"):
+        raise ValueError("no such option")
+
+
 def test_nothing_is_told_of_what_ends_well(job):
     with told_reason(job.reason):
         pass

@@ -5,7 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gppo.types import GppoError
@@ -41,7 +41,8 @@ def told_reason(path: Path) -> Iterator[None]:
         first: BaseException = error
         while isinstance(cause := getattr(first, "cause", None), BaseException):
             first = cause  # Ray wraps what was raised in another process, once for each process between
-        path.write_text(f"{type(first).__name__}: {' '.join(str(first).split())}\n", encoding="utf-8")
+        with suppress(OSError):  # a full disk may be what broke it
+            path.write_text(f"{type(first).__name__}: {' '.join(str(first).split())}\n", encoding="utf-8")
         raise
 
 

@@ -124,7 +124,7 @@ class Slots:
         ending, last = ending[order], last[order]
         self._alive_S[slots[ending]] = False
         ended = []
-        # As Python's own numbers, which index and compare several times faster than NumPy's.
+        # As Python's own numbers, which index faster than NumPy's.
         of_each = slots[ending].tolist(), (said_B[ending] + last + 1).tolist(), stop_BK[ending, last].tolist()
         for slot, length, stopped in zip(*of_each, strict=True):
             said = self._ids_ST[slot, :length].copy(), self._logprobs_ST[slot, :length].copy()
