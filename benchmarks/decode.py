@@ -26,6 +26,7 @@ from gppo.policy import Policy
 from gppo.policy.chat import encode_prompt
 from gppo.policy.products import linear_product
 from gppo.rollout import LocalSampler, Request, requests_for
+from gppo.rollout.local.bound import Bindable
 from gppo.rollout.local.family import weights_of
 from gppo.rollout.local.prefill import first_logits, prefill
 from gppo.types import SamplingSettings
@@ -37,6 +38,7 @@ from world import (
     interleaved,
     machine,
     problems_of,
+    small_policy,
     small_qwen3,
     spread,
     sums,
@@ -75,9 +77,9 @@ class Floor:
         cos, sin = base.rotary_emb(torch.zeros(1), columns[None])
         self.cos, self.sin = cos[0].detach(), sin[0].detach()
         self.queries = torch.empty(self.rows, self.kv, self.heads // self.kv, self.width)
-        self.step = torch.compile(self._step, fullgraph=True, dynamic=False, options={"cpp_wrapper": True})
+        self.step = Bindable(self._step, {"cpp_wrapper": True, "size_asserts": False})
 
-    def _step(self, token_B: Tensor, column_1: Tensor, keys: list[Tensor], values: list[Tensor]) -> Any:
+    def _step(self, keys: list[Tensor], values: list[Tensor], token_B: Tensor, column_1: Tensor) -> Any:
         embedding, last_norm, head, bias = self.ends
         rows = len(token_B)
         cos, sin = self.cos[column_1], self.sin[column_1]
@@ -125,9 +127,9 @@ class Floor:
             mine[:, :, : self.start] = theirs[index]
         token, logprob = self._draw(first_logits(sources))
         out = [(token, logprob)]
+        step = self.step.bind((token, torch.tensor([self.start])), keys, values)
         for column in range(self.start, self.start + self.tokens - 1):
-            with torch.compiler.set_stance(skip_guard_eval_unsafe=column > self.start):
-                token, logprob = self.step(token, torch.tensor([column]), keys, values)
+            token, logprob = step(token, torch.tensor([column]))
             out.append((token, logprob))
         return torch.stack([t for t, _ in out], 1), torch.stack([p for _, p in out], 1)
 
@@ -140,7 +142,7 @@ def requests_of(policy: Policy, rows: int) -> list[Request]:
 def beside_generate(work: Workload, rounds: int, clock: Callable[[], float]) -> float:
     """How many times faster than ``generate()`` responses of the workload's lengths are made."""
     tokenizer = characters()
-    policy, stock = Policy(small_qwen3(tokenizer), tokenizer), small_qwen3(tokenizer)
+    policy, stock = small_policy(tokenizer), small_qwen3(tokenizer)
     sampler, settings = ForcedLengths(policy, work, 256), SamplingSettings()
     requests, _ = requests_for(tokenizer, problems_of(work), GROUP, 1024)
     ids = torch.from_numpy(np.repeat(np.stack([request.prompt_ids for request in requests]), GROUP, 0))
@@ -172,7 +174,7 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING)
     torch.set_num_threads(options.threads)
     tokenizer = characters()
-    policy, stock = Policy(small_qwen3(tokenizer), tokenizer), small_qwen3(tokenizer)
+    policy, stock = small_policy(tokenizer), small_qwen3(tokenizer)
     few, many = requests_of(policy, options.rows), requests_of(policy, options.many)
     prompts = [request.prompt_ids for request in few]
     settings = SamplingSettings(max_tokens=options.tokens)

@@ -34,7 +34,18 @@ from gppo.rl.collect import Collector
 from gppo.rl.update import Updater
 from gppo.rollout import requests_for
 from gppo.types import Problem, Rollout, Verdict
-from world import EndsAt, ForcedLengths, Workload, characters, machine, problems_of, small_qwen3, spread, workload
+from world import (
+    EndsAt,
+    ForcedLengths,
+    Workload,
+    characters,
+    machine,
+    problems_of,
+    small_policy,
+    small_qwen3,
+    spread,
+    workload,
+)
 
 WORKLOADS = ("uniform", "long-tailed", "long prompts")
 UPDATES = 4
@@ -56,7 +67,7 @@ class Ours:
 
     def __init__(self, work: Workload, compiled: bool, clock: Clock) -> None:
         tokenizer = characters()
-        self.policy = Policy(small_qwen3(tokenizer), tokenizer, compiled=compiled)
+        self.policy = small_policy(tokenizer, compiled=compiled)
         prompts, group = work.lengths_PG.shape
         self.config = RLConfig.model_validate(
             {

@@ -15,7 +15,7 @@ import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import LogitsProcessor, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from gppo.policy import Policy
+from gppo.policy import Policy, join_matrices
 from gppo.rollout import LocalSampler, Request
 from gppo.types import Problem, SamplingSettings
 
@@ -70,6 +70,13 @@ def small_qwen3(tokenizer: PreTrainedTokenizerFast, *, context: int = 1024) -> Q
         head.bias[[tokenizer.eos_token_id, tokenizer.pad_token_id]] = -1e4
     model.lm_head = head
     return model.eval()
+
+
+def small_policy(tokenizer: PreTrainedTokenizerFast, *, compiled: bool = False) -> Policy:
+    """That model as ``load_policy`` would set it up."""
+    policy = Policy(small_qwen3(tokenizer), tokenizer, compiled=compiled)
+    join_matrices(policy)
+    return policy
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from gppo.policy.chat import encode_conversation, encode_prompt, opens_thinking
 from gppo.policy.checkpoint import Checkpoints
 from gppo.policy.device import place
 from gppo.policy.export import export_model, newest_checkpoint
+from gppo.policy.family import join_matrices
 from gppo.policy.load import load_policy, load_tokenizer
 from gppo.policy.logprobs import chunked_logprobs, single_pass_logprobs
 from gppo.policy.memory import within_memory
@@ -33,6 +34,7 @@ __all__ = [
     "filled",
     "give_back",
     "idle",
+    "join_matrices",
     "joined",
     "load_model",
     "load_policy",

@@ -14,6 +14,7 @@ from torch.nn import functional as F  # noqa: N812  (the field's own name)
 from gppo.policy.head import is_plain
 from gppo.policy.lora import LowRank, linear, low_rank
 from gppo.policy.norm import RMSNorm
+from gppo.policy.together import lay_together, together
 
 _FAMILY = ("qwen3", "qwen2", "llama")
 #: Rotations that depend on the position alone, not on the longest position asked for.
@@ -38,22 +39,30 @@ class Shape:
 
 
 class Layer(NamedTuple):
-    """The parameters of one layer."""
+    """The parameters of one layer.
+
+    Args:
+        norm_in: of the norm before the attention.
+        qkv: the matrices of queries, keys and values; or a single one, which is those one under another.
+        qkv_bias: their biases, as many.
+        q_norm: of the norm of a head's query, or None.
+        k_norm: as q_norm.
+        o: the matrix behind the attention.
+        o_bias: its bias, or None.
+        norm_mid: of the norm behind the attention.
+        gate_up: as qkv, of the gate and of what it lets through.
+        down: the last matrix.
+    """
 
     norm_in: Tensor
-    q: Tensor | LowRank
-    q_bias: Tensor | None
-    k: Tensor | LowRank
-    k_bias: Tensor | None
-    v: Tensor | LowRank
-    v_bias: Tensor | None
+    qkv: tuple[Tensor | LowRank, ...]
+    qkv_bias: tuple[Tensor | None, ...]
     q_norm: Tensor | None
     k_norm: Tensor | None
     o: Tensor | LowRank
     o_bias: Tensor | None
     norm_mid: Tensor
-    gate: Tensor | LowRank
-    up: Tensor | LowRank
+    gate_up: tuple[Tensor | LowRank, ...]
     down: Tensor | LowRank
 
 
@@ -64,9 +73,16 @@ def shape_of(policy: Any) -> Shape:
     return Shape(config.num_key_value_heads, attention.head_dim, config.rms_norm_eps, attention.scaling)
 
 
-def layer_of(layer: Any, dtype: torch.dtype) -> Layer:
-    """The parameters of a layer, as they are; matrices and biases of another precision are copied."""
+def layer_of(layer: Any, dtype: torch.dtype, *, joined: bool = False) -> Layer:
+    """The parameters of a layer, as they are; matrices and biases of another precision are copied.
+
+    Args:
+        layer: of the model.
+        dtype: of the products.
+        joined: take matrices of one input as a single one where they lie together; it has no gradient.
+    """
     attention, mlp = layer.self_attn, layer.mlp
+    of_one_input = (attention.q_proj, attention.k_proj, attention.v_proj), (mlp.gate_proj, mlp.up_proj)
 
     def low(parameter: Tensor | None) -> Any:
         return None if parameter is None else parameter.to(dtype)
@@ -74,23 +90,51 @@ def layer_of(layer: Any, dtype: torch.dtype) -> Layer:
     def matrix(projection: Any) -> Any:
         return low_rank(projection) or low(projection.weight)
 
+    def all_of(projections: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        one = _joined(projections) if joined else None
+        if one is not None:
+            return (low(one[0]),), (low(one[1]),)
+        return tuple(map(matrix, projections)), tuple(low(projection.bias) for projection in projections)
+
+    qkv, qkv_bias = all_of(of_one_input[0])
     return Layer(
         norm_in=layer.input_layernorm.weight,
-        q=matrix(attention.q_proj),
-        q_bias=low(attention.q_proj.bias),
-        k=matrix(attention.k_proj),
-        k_bias=low(attention.k_proj.bias),
-        v=matrix(attention.v_proj),
-        v_bias=low(attention.v_proj.bias),
+        qkv=qkv,
+        qkv_bias=qkv_bias,
         q_norm=attention.q_norm.weight if hasattr(attention, "q_norm") else None,
         k_norm=attention.k_norm.weight if hasattr(attention, "k_norm") else None,
         o=matrix(attention.o_proj),
         o_bias=low(attention.o_proj.bias),
         norm_mid=layer.post_attention_layernorm.weight,
-        gate=matrix(mlp.gate_proj),
-        up=matrix(mlp.up_proj),
+        gate_up=all_of(of_one_input[1])[0],
         down=matrix(mlp.down_proj),
     )
+
+
+def _joined(projections: tuple[Any, ...]) -> tuple[Tensor, Tensor | None] | None:
+    """The matrix and the bias of several linear layers in one, or None."""
+    if any(low_rank(projection) for projection in projections):
+        return None
+    matrix = together([projection.weight for projection in projections])
+    biases = [projection.bias for projection in projections]
+    bias = None if biases[0] is None else together(biases)
+    return None if matrix is None or (bias is None and biases[0] is not None) else (matrix, bias)
+
+
+def join_matrices(policy: Any) -> None:
+    """Lay the matrices of one input together, in place, where a policy's model is of the family.
+
+    Not for a model of which something else knows where its numbers lie.
+    """
+    if not in_family(policy):
+        return
+    for layer in policy.model.model.layers:
+        attention, mlp = layer.self_attn, layer.mlp
+        for projections in (attention.q_proj, attention.k_proj, attention.v_proj), (mlp.gate_proj, mlp.up_proj):
+            if not any(low_rank(projection) for projection in projections):
+                lay_together([projection.weight for projection in projections])
+                if projections[0].bias is not None:
+                    lay_together([projection.bias for projection in projections])
 
 
 def rms_norm(x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
@@ -112,9 +156,11 @@ def before_attention(
         return x_NhD * cos_N1D + torch.cat((-second, first), dim=-1) * sin_N1D
 
     h_NH = rms_norm(x_NH, layer.norm_in, shape.epsilon)
-    q_NhD = linear(h_NH, layer.q, layer.q_bias).view(tokens, -1, shape.head_dim)
-    k_NkD = linear(h_NH, layer.k, layer.k_bias).view(tokens, shape.kv_heads, shape.head_dim)
-    v_NkD = linear(h_NH, layer.v, layer.v_bias).view(tokens, shape.kv_heads, shape.head_dim)
+    products = [linear(h_NH, matrix, bias) for matrix, bias in zip(layer.qkv, layer.qkv_bias, strict=True)]
+    if len(products) == 1:
+        narrow = shape.kv_heads * shape.head_dim
+        products = products[0].split([products[0].shape[1] - 2 * narrow, narrow, narrow], -1)
+    q_NhD, k_NkD, v_NkD = (product.view(tokens, -1, shape.head_dim) for product in products)
     if layer.q_norm is not None and layer.k_norm is not None:
         q_NhD, k_NkD = rms_norm(q_NhD, layer.q_norm, shape.epsilon), rms_norm(k_NkD, layer.k_norm, shape.epsilon)
     return rotate(q_NhD), rotate(k_NkD), v_NkD
@@ -124,7 +170,9 @@ def after_attention(shape: Shape, layer: Layer, x_NH: Tensor, mixed_NH: Tensor) 
     """The residual stream after the layer, of the one before it and what the attention gives, heads side by side."""
     x_NH = x_NH + linear(mixed_NH, layer.o, layer.o_bias)
     h_NH = rms_norm(x_NH, layer.norm_mid, shape.epsilon)
-    return x_NH + linear(F.silu(linear(h_NH, layer.gate)) * linear(h_NH, layer.up), layer.down)
+    products = [linear(h_NH, matrix) for matrix in layer.gate_up]
+    gate_NI, up_NI = products if len(products) == 2 else products[0].chunk(2, -1)
+    return x_NH + linear(F.silu(gate_NI) * up_NI, layer.down)
 
 
 def in_family(policy: Any) -> bool:

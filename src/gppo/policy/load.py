@@ -11,6 +11,7 @@ from torch import nn
 from transformers.utils import logging as transformers_logging
 
 from gppo.config.model import ModelConfig, YarnConfig
+from gppo.policy.family import join_matrices
 from gppo.policy.lora import add_adapters
 from gppo.policy.memory import with_checkpointing
 from gppo.policy.model import Policy
@@ -70,6 +71,7 @@ def load_policy(
         with_checkpointing(model)
     if shard is None:
         policy = Policy(model.to(device), tokenizer, config.max_context, mixed=mixed, compiled=config.compile)
+        join_matrices(policy)
     else:
         place = torch.device(device)
         if place.type == "cpu":

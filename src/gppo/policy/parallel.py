@@ -21,6 +21,7 @@ from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, MixedPrecisionP
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from gppo.config.parallel import ParallelConfig
+from gppo.policy.family import join_matrices
 from gppo.policy.model import Policy
 from gppo.policy.world import World
 
@@ -127,6 +128,7 @@ def filled(plain: Policy, policy: Policy) -> Iterator[None]:
                 low = policy.mixed and isinstance(module, nn.Linear)
                 value = gathered.to(policy.compute_dtype if low else source.dtype)
                 setattr(module, name, nn.Parameter(value, requires_grad=False))
+        join_matrices(plain)
         yield
     finally:
         for empty, where in places.items():

@@ -32,7 +32,7 @@ class Weights(NamedTuple):
 def weights_of(policy: Policy) -> Weights:
     """The parameters of a model of the family; of a mixed policy its matrices are copied, else nothing large is."""
     base: Any = policy.model.model
-    layers = [layer_of(layer, policy.compute_dtype) for layer in base.layers]
+    layers = [layer_of(layer, policy.compute_dtype, joined=True) for layer in base.layers]
     bias = policy.head.bias
     return Weights(
         base.embed_tokens.weight,
@@ -78,6 +78,7 @@ def through_prompts(
         keys and values, for each layer [P, Hkv, S, D], and logits_PV of the token after each prompt.
     """
     prompts, length = ids_PS.shape
+    end_P = torch.arange(prompts, device=last_P.device) * length + last_P
     cos_N1D, sin_N1D = (x.repeat(prompts, 1)[:, None] for x in (cos_SD, sin_SD))
     x_NH = F.embedding(ids_PS.flatten(), weights.embedding)
     keys, values = [], []
@@ -87,11 +88,13 @@ def through_prompts(
         mixed_PhSD = F.scaled_dot_product_attention(
             q_PhSD, k_PkSD, v_PkSD, is_causal=True, scale=shape.scaling, enable_gqa=True
         )
-        x_NH = after_attention(shape, layer, x_NH, mixed_PhSD.transpose(1, 2).reshape(len(x_NH), -1))
         keys.append(k_PkSD)
         values.append(v_PkSD)
-    ends_PH = x_NH.unflatten(0, (prompts, length))[torch.arange(prompts, device=last_P.device), last_P]
-    return keys, values, _logits(shape, weights, ends_PH)
+        mixed_NH = mixed_PhSD.transpose(1, 2).reshape(len(x_NH), -1)
+        if layer is weights.layers[-1]:
+            x_NH, mixed_NH = x_NH[end_P], mixed_NH[end_P]  # of the others nothing is asked any more
+        x_NH = after_attention(shape, layer, x_NH, mixed_NH)
+    return keys, values, _logits(shape, weights, x_NH)
 
 
 def logits_after(
@@ -178,8 +181,8 @@ def advance(
     tokens_B: Tensor,
     position_B: Tensor,
     uniforms_B: Tensor,
-    temperature: Tensor,
     *,
+    temperature: Tensor,
     as_sums: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Append a token to every row and draw the next: what ``logits_after`` and ``tempered_draw`` do, in one.

@@ -2,9 +2,8 @@
 
 import logging
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from torch import Tensor
 from torch._dynamo.exc import TorchDynamoException
 
 from gppo.policy.family import Shape
+from gppo.rollout.local.bound import Bindable
 from gppo.rollout.local.draw import draw
 from gppo.rollout.local.family import Cache, Weights, advance, logits_after
 from gppo.rollout.local.seen import Seen
@@ -42,6 +42,8 @@ class Steps:
         self.device = device
         self.compiled = compiled
         self._ready: set[bool] = set()
+        # By rows and columns that are read.
+        self._bound: dict[tuple[int, int], _Step] = {}
         self._graphs: dict[tuple[int, int], _Graph] = {}
         # One for all graphs: they run one after another, and what they give is copied out of it.
         self._pool: Any = torch.cuda.graph_pool_handle() if device.type == "cuda" else None
@@ -56,7 +58,8 @@ class Steps:
         return -(-columns // unit) * unit
 
     def moved(self) -> None:
-        """The cache's tensors are new."""
+        """Cache, weights or settings are others."""
+        self._bound.clear()
         self._graphs.clear()
 
     def run(
@@ -80,11 +83,10 @@ class Steps:
         tokens = torch.from_numpy(tokens_B).to(self.device, non_blocking=True)
         position = torch.from_numpy(position_B).to(self.device, non_blocking=True)
         uniforms_KB = torch.from_numpy(np.ascontiguousarray(uniforms_BK.T)).to(self.device, non_blocking=True)
-        step = self._step(weights, cache, settings, seen)
+        state = tokens, position, uniforms_KB[0]
         drawn, logprobs = [], []
-        columns_L = columns_C[:columns]
         if self.device.type == "cuda":
-            graph = self._graph(step, columns_L, tokens, position, uniforms_KB[0])
+            graph = self._graph(state, columns_C[:columns], weights, cache, settings, seen)
             graph.tokens_B.copy_(tokens)
             graph.position_B.copy_(position)
             for uniforms in uniforms_KB:
@@ -93,43 +95,51 @@ class Steps:
                 drawn.append(graph.tokens_B[:rows].clone())
                 logprobs.append(graph.logprobs_B[:rows].clone())
         else:
-            with ExitStack() as after_the_first:
-                for k, uniforms in enumerate(uniforms_KB):
-                    if k == 1:
-                        # What the first was compiled for holds for all: shapes and parameters are the same tensors'.
-                        after_the_first.enter_context(torch.compiler.set_stance(skip_guard_eval_unsafe=True))
-                    tokens, logprob, position = step(columns_L, tokens, position, uniforms)
-                    drawn.append(tokens[:rows])
-                    logprobs.append(logprob[:rows])
+            if (len(tokens), columns) not in self._bound:
+                made = self._step(state, columns_C[:columns], weights, cache, settings, seen)
+                self._bound[len(tokens), columns] = made
+            step = self._bound[len(tokens), columns]
+            for uniforms in uniforms_KB:
+                tokens, logprob, position = step(tokens, position, uniforms)
+                drawn.append(tokens[:rows])
+                logprobs.append(logprob[:rows])
         return torch.stack(drawn, 1), torch.stack(logprobs, 1)
 
-    def _step(self, weights: Weights, cache: Cache, settings: SamplingSettings, seen: Seen | None = None) -> "_Step":
-        """(columns_L, tokens_B, position_B, uniforms_B) -> the next tokens, their logprobs, and their positions."""
+    def _step(
+        self,
+        state: tuple[Tensor, Tensor, Tensor],
+        columns_L: Tensor,
+        weights: Weights,
+        cache: Cache,
+        settings: SamplingSettings,
+        seen: Seen | None,
+    ) -> "_Step":
+        """The step from states of this one's shapes."""
         plain = settings.temperature > 0 and settings.top_p == 1 and settings.top_k == 0 and seen is None
         if self.compiled and plain not in self._ready:
             self._compile(weights, cache, plain)
         # Matrix products of one query a head leave a CPU idle; sums melt into the passes over the cache.
         as_sums = self.compiled and self.device.type == "cpu"
+        fixed = self.shape, weights, cache, columns_L
         if plain:
-            whole: Any = self._form(advance)
             temperature = torch.tensor(settings.temperature, device=self.device)
+            return self._bind(advance, state, *fixed, temperature=temperature, as_sums=as_sums)
+        logits = self._bind(logits_after, state[:2], *fixed, as_sums=as_sums)
 
-            def drawing(columns_L: Tensor, *state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-                return whole(self.shape, weights, cache, columns_L, *state, temperature, as_sums=as_sums)
-
-            return drawing
-        logits: Any = self._form(logits_after)
-
-        def apart(columns_L: Tensor, *state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-            tokens_B, position_B, uniforms_B = state
-            logits_BV = logits(self.shape, weights, cache, columns_L, tokens_B, position_B, as_sums=as_sums)
+        def apart(tokens_B: Tensor, position_B: Tensor, uniforms_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            logits_BV = logits(tokens_B, position_B)
             seen_BV = None if seen is None else seen.with_tokens(tokens_B)
             return *draw(logits_BV, uniforms_B, settings, seen_BV), position_B + 1
 
         return apart
 
-    def _form(self, function: Callable[..., Any]) -> Any:
-        return _compiled(function, self.device.type) if self.compiled else function
+    def _bind(
+        self, function: Callable[..., Any], varying: tuple[Tensor, ...], *fixed: Any, **named: Any
+    ) -> Callable[..., Any]:
+        """The function of what varies."""
+        if self.compiled:
+            return _compiled(function, self.device.type).bind(varying, *fixed, **named)
+        return partial(function, *fixed, **named)
 
     def _compile(self, weights: Weights, cache: Cache, plain: bool) -> None:
         """Make the compiled form on canonical sizes, or find out that it cannot be made."""
@@ -144,14 +154,14 @@ class Steps:
         for tensor in blank.keys + blank.values:
             torch._dynamo.mark_dynamic(tensor, (0, 2))
         columns_L, zero_B = (torch.arange(n, device=self.device) for n in (read, rows))
-        state = (columns_L, zero_B.zero_(), zero_B.clone(), zero_B.double())
-        for tensor in (blank.cos_CD, blank.sin_CD, blank.queries, *state):
+        state = zero_B.zero_(), zero_B.clone(), zero_B.double()
+        for tensor in (blank.cos_CD, blank.sin_CD, blank.queries, columns_L, *state):
             torch._dynamo.mark_dynamic(tensor, 0)
         self._ready.add(plain)
         settings = SamplingSettings(temperature=1.0 if plain else 0.0)
         try:
             with torch._dynamo.config.patch(recompile_limit=_FORMS, accumulated_recompile_limit=_FORMS):
-                self._step(weights, blank, settings)(*state)
+                self._step(state, columns_L, weights, blank, settings, None)
         except TorchDynamoException as error:
             self.compiled = False
             reason = str(error).strip().splitlines()[0]
@@ -161,25 +171,25 @@ class Steps:
                 reason,
             )
 
-    def _graph(self, step: "_Step", columns_L: Tensor, *state: Tensor) -> "_Graph":
+    def _graph(self, state: tuple[Tensor, Tensor, Tensor], columns_L: Tensor, *of_step: Any) -> "_Graph":
         key = (len(state[0]), len(columns_L))
         if key not in self._graphs:
-            self._graphs[key] = _capture(self._pool, step, columns_L, *state)
+            self._graphs[key] = _capture(self._pool, self._step(state, columns_L, *of_step), *state)
         return self._graphs[key]
 
 
-#: (columns_L, tokens_B, position_B, uniforms_B) -> tokens_B, logprobs_B, position_B
+#: (tokens_B, position_B, uniforms_B) -> tokens_B, logprobs_B, position_B
 _Step = Callable[..., tuple[Tensor, Tensor, Tensor]]
 
 
 @cache
-def _compiled(function: Callable[..., Any], device: str) -> Any:
-    """The compiled form, which is made at its first call.
+def _compiled(function: Callable[..., Any], device: str) -> Bindable:
+    """The compiled form, which is made when it is bound first.
 
     A step is dozens of small calls, which cost less from C++ than from Python; on a GPU they are replayed anyway.
     Sizes are checked by the guards, so that the kernels need not check them again.
     """
-    return torch.compile(function, fullgraph=True, options={"cpp_wrapper": device == "cpu", "size_asserts": False})
+    return Bindable(function, {"cpp_wrapper": device == "cpu", "size_asserts": False})
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,22 +204,22 @@ class _Graph:
     uniforms_B: Tensor
     logprobs_B: Tensor
     replay: Callable[[], None]
-    holds: tuple[Any, ...]
+    holds: _Step
 
 
-def _capture(pool: Any, step: _Step, columns_L: Tensor, tokens: Tensor, position: Tensor, uniforms: Tensor) -> _Graph:
+def _capture(pool: Any, step: _Step, tokens: Tensor, position: Tensor, uniforms: Tensor) -> _Graph:
     """Capture a step that turns its state into the next one's.
 
     The first run, which makes what a step needs once, writes to the cache what the replay will write again.
     """
     tokens_B, position_B, uniforms_B = tokens.clone(), position.clone(), uniforms.clone()
     logprobs_B = torch.zeros_like(uniforms_B, dtype=torch.float32)
-    step(columns_L, tokens_B, position_B, uniforms_B)
+    step(tokens_B, position_B, uniforms_B)
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph, pool=pool):
-        next_B, logprob_B, next_position_B = step(columns_L, tokens_B, position_B, uniforms_B)
+        next_B, logprob_B, next_position_B = step(tokens_B, position_B, uniforms_B)
         tokens_B.copy_(next_B)
         logprobs_B.copy_(logprob_B)
         position_B.copy_(next_position_B)
-    return _Graph(tokens_B, position_B, uniforms_B, logprobs_B, graph.replay, (step, columns_L))
+    return _Graph(tokens_B, position_B, uniforms_B, logprobs_B, graph.replay, step)
