@@ -4,6 +4,7 @@ Functions of tensors alone, so that one compiled form serves every layer and eve
 is made of them, and where it is compiled the training forward too (``gppo.policy.fused``).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -82,7 +83,6 @@ def layer_of(layer: Any, dtype: torch.dtype, *, joined: bool = False) -> Layer:
         joined: take matrices of one input as a single one where they lie together; it has no gradient.
     """
     attention, mlp = layer.self_attn, layer.mlp
-    of_one_input = (attention.q_proj, attention.k_proj, attention.v_proj), (mlp.gate_proj, mlp.up_proj)
 
     def low(parameter: Tensor | None) -> Any:
         return None if parameter is None else parameter.to(dtype)
@@ -90,13 +90,14 @@ def layer_of(layer: Any, dtype: torch.dtype, *, joined: bool = False) -> Layer:
     def matrix(projection: Any) -> Any:
         return low_rank(projection) or low(projection.weight)
 
-    def all_of(projections: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        one = _joined(projections) if joined else None
+    def all_of(*projections: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        one = _as_one(projections) if joined else None
         if one is not None:
             return (low(one[0]),), (low(one[1]),)
         return tuple(map(matrix, projections)), tuple(low(projection.bias) for projection in projections)
 
-    qkv, qkv_bias = all_of(of_one_input[0])
+    qkv, qkv_bias = all_of(attention.q_proj, attention.k_proj, attention.v_proj)
+    gate_up, _ = all_of(mlp.gate_proj, mlp.up_proj)
     return Layer(
         norm_in=layer.input_layernorm.weight,
         qkv=qkv,
@@ -106,19 +107,20 @@ def layer_of(layer: Any, dtype: torch.dtype, *, joined: bool = False) -> Layer:
         o=matrix(attention.o_proj),
         o_bias=low(attention.o_proj.bias),
         norm_mid=layer.post_attention_layernorm.weight,
-        gate_up=all_of(of_one_input[1])[0],
+        gate_up=gate_up,
         down=matrix(mlp.down_proj),
     )
 
 
-def _joined(projections: tuple[Any, ...]) -> tuple[Tensor, Tensor | None] | None:
-    """The matrix and the bias of several linear layers in one, or None."""
+def _as_one(projections: Sequence[Any]) -> tuple[Tensor, Tensor | None] | None:
+    """Matrix and bias of linear layers whose parameters lie together; None where they do not."""
     if any(low_rank(projection) for projection in projections):
         return None
     matrix = together([projection.weight for projection in projections])
-    biases = [projection.bias for projection in projections]
-    bias = None if biases[0] is None else together(biases)
-    return None if matrix is None or (bias is None and biases[0] is not None) else (matrix, bias)
+    if projections[0].bias is None:
+        return None if matrix is None else (matrix, None)
+    bias = together([projection.bias for projection in projections])
+    return None if matrix is None or bias is None else (matrix, bias)
 
 
 def join_matrices(policy: Any) -> None:

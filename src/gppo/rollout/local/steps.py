@@ -58,7 +58,7 @@ class Steps:
         return -(-columns // unit) * unit
 
     def moved(self) -> None:
-        """Cache, weights or settings are others."""
+        """What steps were made for is no longer what is asked for: cache, weights or settings are others."""
         self._bound.clear()
         self._graphs.clear()
 
@@ -73,7 +73,10 @@ class Steps:
         settings: SamplingSettings,
         seen: Seen | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """K steps; see ``Decoder.run``. The cache has more columns than positions, and more slots than rows."""
+        """K steps; see ``Decoder.run``. The cache has more columns than positions, and more slots than rows.
+
+        Weights, cache, settings and ``seen`` are the same ones until ``moved``.
+        """
         rows, count = uniforms_BK.shape
         more = self.padded_rows(rows) - rows
         columns = min(self.padded_columns(int(position_B.max()) + count), len(columns_C) - 1)
