@@ -90,14 +90,13 @@ def layer_of(layer: Any, dtype: torch.dtype, *, joined: bool = False) -> Layer:
     def matrix(projection: Any) -> Any:
         return low_rank(projection) or low(projection.weight)
 
-    def all_of(*projections: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    def all_of(projections: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         one = _as_one(projections) if joined else None
         if one is not None:
             return (low(one[0]),), (low(one[1]),)
         return tuple(map(matrix, projections)), tuple(low(projection.bias) for projection in projections)
 
-    qkv, qkv_bias = all_of(attention.q_proj, attention.k_proj, attention.v_proj)
-    gate_up, _ = all_of(mlp.gate_proj, mlp.up_proj)
+    (qkv, qkv_bias), (gate_up, _) = map(all_of, _of_one_input(layer))
     return Layer(
         norm_in=layer.input_layernorm.weight,
         qkv=qkv,
@@ -110,6 +109,12 @@ def layer_of(layer: Any, dtype: torch.dtype, *, joined: bool = False) -> Layer:
         gate_up=gate_up,
         down=matrix(mlp.down_proj),
     )
+
+
+def _of_one_input(layer: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """The linear layers that multiply one input: those before the attention, and gate and what it lets through."""
+    attention, mlp = layer.self_attn, layer.mlp
+    return (attention.q_proj, attention.k_proj, attention.v_proj), (mlp.gate_proj, mlp.up_proj)
 
 
 def _as_one(projections: Sequence[Any]) -> tuple[Tensor, Tensor | None] | None:
@@ -131,8 +136,7 @@ def join_matrices(policy: Any) -> None:
     if not in_family(policy):
         return
     for layer in policy.model.model.layers:
-        attention, mlp = layer.self_attn, layer.mlp
-        for projections in (attention.q_proj, attention.k_proj, attention.v_proj), (mlp.gate_proj, mlp.up_proj):
+        for projections in _of_one_input(layer):
             if not any(low_rank(projection) for projection in projections):
                 lay_together([projection.weight for projection in projections])
                 if projections[0].bias is not None:

@@ -1,8 +1,8 @@
 """A compiled function that is called many times after its arguments were checked once.
 
-What torch.compile gives looks at every call whether it fits the arguments, and takes apart what holds them. For a step
-of some forty small kernels that is a tenth of its time on a CPU. Here one call is made for the checks alone, in which
-nothing is computed; those after it go to what inductor made.
+What torch.compile gives looks at every call whether it fits the arguments, and takes apart what holds them. A step of
+many small kernels on a CPU is felt to take longer for it. Here one call is made for the checks alone, in which nothing
+is computed; those after it go to what inductor made.
 """
 
 from collections.abc import Callable, Sequence
